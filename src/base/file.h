@@ -1,0 +1,38 @@
+/* file.h - whole files: read, map, write atomically */
+
+#ifndef CE_BASE_FILE_H
+#define CE_BASE_FILE_H
+
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct ce_file_map {
+    const unsigned char *data; /* NULL when empty */
+    size_t bytes;
+};
+
+/* Maps a regular file read-only. Errors name the path and the reason. */
+CE_MUST_CHECK enum ce_status
+ce_file_map_open(struct ce_file_map *map, const char *path, struct ce_error *err);
+void ce_file_map_close(struct ce_file_map *map); /* accepts a zeroed map */
+
+/* Reads a whole file (or stdin when path is "-") of at most `limit` bytes into
+ * malloc'ed memory with a NUL appended. The caller frees *text. */
+CE_MUST_CHECK enum ce_status ce_file_read(
+    const char *path, size_t limit, char **text, size_t *bytes, struct ce_error *err);
+
+/* Writes `path` so that a reader sees the old file or the whole new one:
+ * temporary file in the same directory, fsync, rename. */
+CE_MUST_CHECK enum ce_status ce_file_write_atomic(const char *path,
+                                                  const void *data,
+                                                  size_t bytes,
+                                                  struct ce_error *err);
+
+bool ce_file_exists(const char *path);
+
+/* "dir/name", malloc'ed; NULL when out of memory. */
+char *ce_path_join(const char *dir, const char *name);
+
+#endif

@@ -1,0 +1,64 @@
+/* json.h - typed reading of untrusted JSON with jansson; errors name file and field
+ *
+ * Parsing rejects duplicate keys and nesting beyond jansson's limit. Readers
+ * look up `key` in `object`; absent or null leaves *out as it was (its
+ * default) unless the name says `require`.
+ */
+
+#ifndef CE_BASE_JSON_H
+#define CE_BASE_JSON_H
+
+#include "base/status.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Where a value comes from, for messages: file path, then a field prefix. */
+struct ce_json_source {
+    const char *file;
+    const char *prefix; /* "" or e.g. "rope_scaling." */
+};
+
+/* Parses a buffer as one JSON object. The caller json_decref's *object. */
+CE_MUST_CHECK enum ce_status ce_json_parse_object(const char *text,
+                                                  size_t bytes,
+                                                  const char *file,
+                                                  json_t **object,
+                                                  struct ce_error *err);
+/* The same from a file of at most `limit` bytes. */
+CE_MUST_CHECK enum ce_status ce_json_load_object(const char *path,
+                                                 size_t limit,
+                                                 json_t **object,
+                                                 struct ce_error *err);
+
+CE_MUST_CHECK enum ce_status ce_json_read_size(const struct ce_json_source *source,
+                                               const json_t *object,
+                                               const char *key,
+                                               size_t *out,
+                                               struct ce_error *err);
+CE_MUST_CHECK enum ce_status ce_json_require_size(const struct ce_json_source *source,
+                                                  const json_t *object,
+                                                  const char *key,
+                                                  size_t *out,
+                                                  struct ce_error *err);
+/* Accepts integers and reals; rejects what is not finite. */
+CE_MUST_CHECK enum ce_status ce_json_read_double(const struct ce_json_source *source,
+                                                 const json_t *object,
+                                                 const char *key,
+                                                 double *out,
+                                                 struct ce_error *err);
+CE_MUST_CHECK enum ce_status ce_json_read_bool(const struct ce_json_source *source,
+                                               const json_t *object,
+                                               const char *key,
+                                               bool *out,
+                                               struct ce_error *err);
+/* *out points into the document. */
+CE_MUST_CHECK enum ce_status ce_json_read_string(const struct ce_json_source *source,
+                                                 const json_t *object,
+                                                 const char *key,
+                                                 const char **out,
+                                                 struct ce_error *err);
+
+#endif

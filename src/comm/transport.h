@@ -1,0 +1,126 @@
+/* transport.h - moves messages between the ranks of a job: the one contract of comm/
+ *
+ * The only operation is the exchange: every rank sends one message (of 0 or
+ * more bytes) to every rank, itself included, and receives one from each. There
+ * is no separate round for counts: a receiver learns the size from the message.
+ * All collectives of the engine are exchanges (see collective.h), so that each
+ * wait has the same deadline and the same report of who is missing.
+ *
+ * Ranks: every rank starts the same exchanges on the same slots in the same
+ * order; that is all the agreement there is. A rank with nothing to send sends
+ * 0 bytes. Slots are independent channels, so that exchanges may overlap.
+ *
+ * Memory: send buffers are borrowed from start to finish; received bytes belong
+ * to the transport and stay valid until the next start on the same slot. They
+ * are 64-byte aligned. A rank's message to itself is handed over by pointer.
+ *
+ * Threads: one thread at a time uses a transport.
+ *
+ * Errors: CE_ERR_TIMEOUT when the deadline passes: the text says which slot and
+ * round, which ranks have not been heard, which sends are not done. After any
+ * error the transport can only be destroyed or aborted.
+ */
+
+#ifndef CE_COMM_TRANSPORT_H
+#define CE_COMM_TRANSPORT_H
+
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Slots: two for the layers' dispatch and combine, one for control. */
+enum ce_slot { CE_SLOT_DISPATCH = 0, CE_SLOT_COMBINE, CE_SLOT_CONTROL, CE_SLOT_COUNT };
+
+struct ce_bytes {
+    const void *data; /* may be NULL when bytes is 0 */
+    size_t bytes;
+};
+
+/* Totals since creation, indexed by peer; counted where bytes are handed to or
+ * taken from the underlying library. The own rank's entries count what would
+ * have travelled, although it does not. */
+struct ce_traffic {
+    uint64_t *sent_messages;
+    uint64_t *sent_bytes;
+    uint64_t *received_messages;
+    uint64_t *received_bytes;
+    uint64_t wait_ns; /* time inside ce_exchange_poll and ce_exchange_finish */
+};
+
+struct ce_transport; /* common head, then the back-end's own state */
+
+/* What a back-end implements; see the wrappers below for the meaning. */
+struct ce_transport_ops {
+    const char *name;
+    enum ce_status (*start)(struct ce_transport *t,
+                            enum ce_slot slot,
+                            const struct ce_bytes *send,
+                            struct ce_error *err);
+    /* One bout of progress; never blocks. CE_OK when something moved or all is
+     * done, CE_AGAIN when nothing moved. */
+    enum ce_status (*progress)(struct ce_transport *t,
+                               enum ce_slot slot,
+                               struct ce_error *err);
+    void (*destroy)(struct ce_transport *t);
+    /* Ends the job on all ranks now, without waiting for them. */
+    void (*abort)(struct ce_transport *t, int exit_code);
+};
+
+/* State of one slot, kept by transport.c and filled by the back-ends. */
+struct ce_exchange {
+    bool active;
+    uint64_t round;            /* exchanges started on this slot */
+    struct ce_bytes *received; /* [ranks] */
+    unsigned char *arrived;    /* [ranks] 1: message of that rank is here */
+    unsigned char *sent;       /* [ranks] 1: send buffer of that rank is free again */
+    unsigned char *handed_out; /* [ranks] 1: poll has returned it */
+};
+
+struct ce_transport {
+    const struct ce_transport_ops *ops;
+    int rank;
+    int ranks;
+    uint64_t deadline_ms;
+    struct ce_exchange slot[CE_SLOT_COUNT];
+    struct ce_traffic traffic;
+};
+
+/* name: "auto", "self" or "mpi". auto takes mpi when the process was started by
+ * an MPI launcher (its environment says so), else self. Collective. */
+CE_MUST_CHECK enum ce_status ce_transport_create(struct ce_transport **transport,
+                                                 const char *name,
+                                                 uint64_t deadline_ms,
+                                                 struct ce_error *err);
+void ce_transport_destroy(
+    struct ce_transport *transport); /* collective; accepts NULL */
+/* Ends the job on all ranks; does not return for mpi. */
+void ce_transport_abort(struct ce_transport *transport, int exit_code);
+/* Rank and size the launcher's environment announces, before any library is
+ * started; 0 and 1 when not launched. For messages of early failures. */
+void ce_transport_launcher(int *rank, int *ranks);
+/* The names ce_transport_create accepts besides "auto", NULL-terminated. */
+const char *const *ce_transport_names(void);
+
+/* Starts an exchange: send[r] goes to rank r. Collective, does not block. */
+CE_MUST_CHECK enum ce_status ce_exchange_start(struct ce_transport *transport,
+                                               enum ce_slot slot,
+                                               const struct ce_bytes *send,
+                                               struct ce_error *err);
+
+/* Waits for one more message, the own first, then in order of arrival; each
+ * source is returned once. *source is -1 when all have been returned. */
+CE_MUST_CHECK enum ce_status ce_exchange_next(struct ce_transport *transport,
+                                              enum ce_slot slot,
+                                              int *source,
+                                              struct ce_bytes *message,
+                                              struct ce_error *err);
+
+/* Waits until all messages are here and all send buffers are free. The received
+ * messages are then in transport->slot[slot].received. */
+CE_MUST_CHECK enum ce_status ce_exchange_finish(struct ce_transport *transport,
+                                                enum ce_slot slot,
+                                                struct ce_error *err);
+
+#endif

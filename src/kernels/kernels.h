@@ -1,0 +1,113 @@
+/* kernels.h - the table of arithmetic operations: the one contract of kernels/
+ *
+ * Every member works on plain arrays, allocates nothing, does no I/O, starts
+ * no threads and may be called from many threads at once. Activations are F32
+ * and rows are contiguous unless a stride (ld*, in elements) is given.
+ * Weights keep their stored type (F32, BF16 or F16) and are widened exactly.
+ *
+ * Row invariance: the bits of one output depend only on the inputs of that
+ * output, never on how many other rows or outputs were in the call, nor on
+ * where a caller cut the work. All sets keep this; sets differ from each other
+ * by rounding, within the tolerances below (relative to the sum of absolute
+ * products for matmul, to the value elsewhere):
+ *
+ *   matmul        4 * 2^-24 * sqrt(inputs)
+ *   rms_norm      1e-6
+ *   softmax       2e-6
+ *   silu_multiply 2e-6
+ *   attend        1e-5 of the largest |value|
+ *   rotate, multiply, add_scaled: at most one rounding apart
+ *
+ * A set is filled from the reference first and then overrides what it does
+ * better (see select.c), so a new set may start with one function.
+ */
+
+#ifndef CE_KERNELS_KERNELS_H
+#define CE_KERNELS_KERNELS_H
+
+#include "base/tensor.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* One query row against a paged cache. Page p of a sequence holds positions
+ * [p * page_tokens, (p + 1) * page_tokens); keys[p] and values[p] point to
+ * [page_tokens][head_dim] of the wanted kv head. */
+struct ce_attend {
+    const float *query; /* [head_dim] */
+    const float *const *keys;
+    const float *const *values;
+    size_t page_tokens;
+    size_t positions; /* attended: 0 .. positions-1, >= 1 */
+    size_t head_dim;
+    float scale;
+    float *scores; /* scratch [positions] */
+    float *out;    /* [head_dim] */
+};
+
+struct ce_kernels {
+    const char *name; /* "ref", "avx2" */
+
+    /* y[t][o - first] = sum_i x[t][i] * w[o][i] for t < rows and
+     * first <= o < first + count. */
+    void (*matmul)(float *y,
+                   size_t ldy,
+                   const float *x,
+                   size_t ldx,
+                   size_t rows,
+                   const struct ce_matrix *w,
+                   size_t first,
+                   size_t count);
+
+    /* y = weight * x / sqrt(mean(x^2) + eps); y may be x. */
+    void (*rms_norm)(
+        float *y, const float *x, const float *weight, size_t n, float eps);
+
+    /* In place p = exp(x - max) / sum; n >= 1. */
+    void (*softmax)(float *x, size_t n);
+
+    /* h = silu(gate) * up, times scale where scale is not NULL; h may be gate or up. */
+    void (*silu_multiply)(
+        float *h, const float *gate, const float *up, const float *scale, size_t n);
+
+    /* y = x * w; y may be x. */
+    void (*multiply)(float *y, const float *x, const float *w, size_t n);
+
+    /* y += a * x. */
+    void (*add_scaled)(float *y, const float *x, float a, size_t n);
+
+    /* Half-rotation RoPE of one head in place: pairs (i, i + n/2), i < n/2, with
+     * cosine[i] and sine[i]. */
+    void (*rotate)(float *x, const float *cosine, const float *sine, size_t n);
+
+    /* Scaled dot-product attention of one query, softmax in F32. */
+    void (*attend)(const struct ce_attend *a);
+
+    /* True when all n values are finite. */
+    bool (*all_finite)(const float *x, size_t n);
+};
+
+/* Sets from the most portable to the fastest; what a machine supports is a
+ * prefix of this order. */
+enum ce_isa { CE_ISA_REF = 0, CE_ISA_AVX2, CE_ISA_COUNT };
+
+/* The fastest set this CPU and operating system support. */
+enum ce_isa ce_isa_detect(void);
+const char *ce_isa_name(enum ce_isa isa);
+/* By name; CE_ISA_COUNT when unknown. */
+enum ce_isa ce_isa_by_name(const char *name);
+/* The table of a set, filled once, never freed. `isa` must be supported here. */
+const struct ce_kernels *ce_kernels_get(enum ce_isa isa);
+
+/* matmul of all outputs, cut into panels of outputs that the threads of the
+ * calling rank share. Not to be called inside a parallel region. */
+void ce_matmul_parallel(const struct ce_kernels *kernels,
+                        float *y,
+                        size_t ldy,
+                        const float *x,
+                        size_t ldx,
+                        size_t rows,
+                        const struct ce_matrix *w);
+
+#endif

@@ -1,0 +1,85 @@
+/* weights.h - the tensors a rank owns, in its own memory, in their stored type
+ *
+ * Loading copies each owned tensor once from the mapped checkpoint into one
+ * anonymous mapping (huge pages) and then needs the files no more: the dense
+ * tensors and the compressed tables on every rank, of the full experts only the
+ * rank's shard. Vectors (norms, biases, tables) are widened to F32, matrices
+ * keep their 16 or 32 bits. Not collective.
+ */
+
+#ifndef CE_MODEL_WEIGHTS_H
+#define CE_MODEL_WEIGHTS_H
+
+#include "base/arena.h"
+#include "base/status.h"
+#include "base/tensor.h"
+#include "model/checkpoint.h"
+#include "model/config.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* One full expert; data is NULL where this rank does not own it. */
+struct ce_expert_weights {
+    struct ce_matrix gate; /* [f][d] */
+    struct ce_matrix up;   /* [f][d] */
+    struct ce_matrix down; /* [d][f] */
+};
+
+struct ce_layer_weights {
+    const float *attention_norm; /* [d] */
+    const float *moe_norm;       /* [d] */
+    const float *q_norm;         /* [heads * head_dim] */
+    const float *k_norm;         /* [kv_heads * head_dim] */
+    struct ce_matrix q, k, v, o;
+    const float *q_bias, *k_bias, *v_bias, *o_bias; /* NULL without attention_bias */
+    struct ce_matrix router;                        /* [E][d] */
+    struct ce_expert_weights *experts;              /* [E], indexed by expert id */
+    const float *compressed; /* [E][3][d] scaling vectors, NULL: all ones */
+};
+
+struct ce_weights {
+    struct ce_arena arena;
+    struct ce_matrix embedding; /* [vocab][d] */
+    struct ce_matrix output;    /* [vocab][d], lm_head or the embedding */
+    const float *norm;          /* [d] */
+    struct ce_layer_weights *layers;
+    size_t dense_bytes;
+    size_t expert_bytes;     /* resident bytes of owned full experts */
+    size_t compressed_bytes; /* resident bytes of the compressed tables */
+};
+
+/* What to load. `owned` has one byte per (layer, expert), [layers][E]. */
+struct ce_weights_request {
+    const struct ce_config *config;
+    const struct ce_checkpoint *checkpoint;
+    const struct ce_safetensors *tables; /* a separate ces file, or NULL */
+    const unsigned char *owned;
+    bool want_compressed; /* load the tables; missing ones become NULL */
+};
+
+/* Checks names, shapes and dtypes of every tensor of the model, owned or not,
+ * and refuses leftovers it does not know; computes the bytes that loading will
+ * take on this rank. */
+CE_MUST_CHECK enum ce_status ce_weights_plan(const struct ce_weights_request *request,
+                                             size_t *bytes,
+                                             struct ce_error *err);
+
+/* `missing_tables` (may be NULL) gets the number of layers without a table. */
+CE_MUST_CHECK enum ce_status ce_weights_load(struct ce_weights *weights,
+                                             const struct ce_weights_request *request,
+                                             size_t *missing_tables,
+                                             struct ce_error *err);
+
+/* Random weights of the right shapes and of config's dtype, a pure function of
+ * (seed, tensor, element): the same for any number of ranks. For benchmarks. */
+CE_MUST_CHECK enum ce_status ce_weights_dummy(struct ce_weights *weights,
+                                              const struct ce_config *config,
+                                              const unsigned char *owned,
+                                              uint64_t seed,
+                                              struct ce_error *err);
+
+void ce_weights_destroy(struct ce_weights *weights); /* accepts a zeroed object */
+
+#endif
