@@ -24,11 +24,23 @@ CE_MUST_CHECK enum ce_status ce_file_read(
     const char *path, size_t limit, char **text, size_t *bytes, struct ce_error *err);
 
 /* Writes `path` so that a reader sees the old file or the whole new one:
- * temporary file in the same directory, fsync, rename. */
+ * temporary file in the same directory, fsync, rename. Replaces only regular
+ * files: not a device, not a symbolic link. */
 CE_MUST_CHECK enum ce_status ce_file_write_atomic(const char *path,
                                                   const void *data,
                                                   size_t bytes,
                                                   struct ce_error *err);
+
+/* The same from several pieces, written one after the other. */
+struct ce_file_piece {
+    const void *data;
+    size_t bytes;
+};
+CE_MUST_CHECK enum ce_status
+ce_file_write_pieces_atomic(const char *path,
+                            const struct ce_file_piece *pieces,
+                            size_t count,
+                            struct ce_error *err);
 
 bool ce_file_exists(const char *path);
 

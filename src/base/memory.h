@@ -12,10 +12,13 @@
  * until touched. NULL when the address space is exhausted. Free with
  * ce_memory_unmap and the same size. bytes 0 gives a valid pointer. */
 void *ce_memory_map(size_t bytes);
-void ce_memory_unmap(void *memory, size_t bytes);
+void ce_memory_unmap(void *memory, size_t bytes); /* accepts NULL */
 
 /* Bytes this process could still take without swapping: the least of
- * MemAvailable and what the cgroup (v1 or v2) leaves. */
+ * MemAvailable, what the memory cgroup (v1 or v2) leaves, and the environment
+ * variable CEMOE_MEMORY_LIMIT (a number of bytes), with which a user or a test
+ * makes the machine look smaller. A limit that is not a number counts as 0, so
+ * that a typing error is noticed instead of lifting the limit. */
 uint64_t ce_memory_available(void);
 
 /* a * b and a + b, CE_ERR_NOMEM on overflow; for sizes that come from files. */

@@ -1,0 +1,128 @@
+/* cemoe.h - run a Mixture-of-Experts language model on the ranks of an MPI job
+ *
+ *   transport   who the ranks are and how bytes move between them
+ *   engine      one model, its shard of experts on this rank, the KV cache
+ *   sequence    one text on this rank: its tokens in the cache
+ *   step        a ragged batch of new tokens through the whole model
+ *
+ *   struct ce_transport *transport;
+ *   struct ce_engine *engine;
+ *   struct ce_engine_options options;
+ *   ce_transport_create(&transport, "auto", 60000, &err);
+ *   ce_engine_options_init(&options);
+ *   options.model = "deploy/model";
+ *   ce_engine_create(&engine, transport, &options, &err);
+ *   ... ce_sequence_create, ce_engine_step, sample, ce_engine_step ...
+ *   ce_engine_destroy(engine);
+ *   ce_transport_destroy(transport);
+ *
+ * "Collective" means that every rank of the job calls the function, in the same
+ * order; a collective call that fails on one rank fails on all of them with the
+ * same status and text. Each rank has its own sequences and may have none.
+ *
+ * Results do not depend on the number of ranks or threads, on the batch a
+ * sequence is in, nor on how its prompt is cut into chunks: the same bits.
+ *
+ * Threads: one thread at a time calls into an engine; inside, OpenMP threads
+ * work (OMP_NUM_THREADS).
+ */
+
+#ifndef CEMOE_CEMOE_H
+#define CEMOE_CEMOE_H
+
+#include "cemoe/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ce_transport;
+struct ce_engine;
+struct ce_sequence;
+
+/* name: "auto", "self" (one process) or "mpi". auto takes mpi when a launcher
+ * started the process. deadline_ms bounds every wait for another rank, 0 waits
+ * for ever. Collective. */
+CE_MUST_CHECK enum ce_status ce_transport_create(struct ce_transport **transport,
+                                                 const char *name,
+                                                 uint64_t deadline_ms,
+                                                 struct ce_error *err);
+void ce_transport_destroy(
+    struct ce_transport *transport); /* collective; accepts NULL */
+int ce_transport_rank(const struct ce_transport *transport);
+int ce_transport_ranks(const struct ce_transport *transport);
+
+#define CE_COMPRESSED_DEFAULT (-1)
+
+struct ce_engine_options {
+    const char *model;              /* checkpoint directory */
+    const char *compressed_experts; /* separate file of tables, or NULL */
+    int compressed;                 /* n_ce, or CE_COMPRESSED_DEFAULT */
+    int truncated;                  /* drop the last N experts, no compensation */
+    size_t step_tokens;             /* most tokens of this rank in one step */
+    size_t step_logits;             /* most rows of logits of one step */
+    size_t cache_tokens;            /* KV cache: tokens of all sequences */
+    bool dummy_weights;             /* random weights, config.json alone */
+    uint64_t dummy_seed;
+};
+
+/* Defaults: compressed by the checkpoint, 512 tokens a step, as many logits, a
+ * cache of 4096 tokens. */
+void ce_engine_options_init(struct ce_engine_options *options);
+
+/* Loads the model: the dense weights and this rank's experts. Checks first that
+ * it fits into memory. Collective. The options' strings are not kept. */
+CE_MUST_CHECK enum ce_status ce_engine_create(struct ce_engine **engine,
+                                              struct ce_transport *transport,
+                                              const struct ce_engine_options *options,
+                                              struct ce_error *err);
+void ce_engine_destroy(struct ce_engine *engine); /* not collective; accepts NULL */
+
+size_t ce_engine_vocab_size(const struct ce_engine *engine);
+size_t ce_engine_max_positions(const struct ce_engine *engine);
+size_t ce_engine_compressed(const struct ce_engine *engine); /* n_ce in use */
+
+/* An empty sequence of this rank. Not collective. Its pages of the KV cache are
+ * given back when it is destroyed. */
+CE_MUST_CHECK enum ce_status ce_sequence_create(struct ce_sequence **sequence,
+                                                struct ce_engine *engine,
+                                                struct ce_error *err);
+void ce_sequence_destroy(struct ce_sequence *sequence); /* accepts NULL */
+size_t ce_sequence_length(const struct ce_sequence *sequence);
+
+enum ce_logits {
+    CE_LOGITS_NONE = 0, /* a chunk in the middle of a prompt */
+    CE_LOGITS_LAST,     /* of the last token only */
+    CE_LOGITS_ALL,      /* of every token */
+};
+
+/* New tokens of one sequence, in order: a prompt, a part of it or one token. */
+struct ce_step_item {
+    struct ce_sequence *sequence;
+    const int32_t *tokens;
+    size_t count; /* >= 1 */
+    enum ce_logits logits;
+};
+
+/* Runs the model over the new tokens of this rank's items; a sequence occurs at
+ * most once. *logits gets the rows asked for, item by item, [rows][vocab_size],
+ * valid until the next step. Collective: a rank without items passes count 0.
+ * Errors: too many tokens or rows, a sequence longer than the context, no free
+ * cache, a token outside the vocabulary; CE_ERR_NUMERIC with layer and stage
+ * when a value is not finite. After an error the sequences of the step may only
+ * be destroyed. */
+CE_MUST_CHECK enum ce_status ce_engine_step(struct ce_engine *engine,
+                                            const struct ce_step_item *items,
+                                            size_t count,
+                                            const float **logits,
+                                            struct ce_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,163 @@
+/* json.c - parsing and typed fields */
+
+#include "base/json.h"
+
+#include "base/file.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum ce_status ce_json_parse_object(const char *text,
+                                    size_t bytes,
+                                    const char *file,
+                                    json_t **object,
+                                    struct ce_error *err)
+{
+    json_error_t why;
+    json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &why);
+
+    *object = NULL;
+    if (root == NULL) {
+        return ce_fail(err,
+                       CE_ERR_FORMAT,
+                       "%s: line %d, column %d: %s",
+                       file,
+                       why.line,
+                       why.column,
+                       why.text);
+    }
+    if (!json_is_object(root)) {
+        json_decref(root);
+        return ce_fail(err, CE_ERR_FORMAT, "%s: not a JSON object", file);
+    }
+    *object = root;
+    return CE_OK;
+}
+
+enum ce_status ce_json_load_object(const char *path,
+                                   size_t limit,
+                                   json_t **object,
+                                   struct ce_error *err)
+{
+    char *text;
+    size_t bytes;
+    enum ce_status status = ce_file_read(path, limit, &text, &bytes, err);
+
+    *object = NULL;
+    if (status == CE_OK) {
+        status = ce_json_parse_object(text, bytes, path, object, err);
+        free(text);
+    }
+    return status;
+}
+
+/* NULL when the field is absent or null. */
+static const json_t *field(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+
+    return json_is_null(value) ? NULL : value;
+}
+
+static enum ce_status fail_type(const struct ce_json_source *source,
+                                const char *key,
+                                const char *wanted,
+                                struct ce_error *err)
+{
+    return ce_fail(err,
+                   CE_ERR_FORMAT,
+                   "%s: %s%s: is not %s",
+                   source->file,
+                   source->prefix,
+                   key,
+                   wanted);
+}
+
+enum ce_status ce_json_read_size(const struct ce_json_source *source,
+                                 const json_t *object,
+                                 const char *key,
+                                 size_t *out,
+                                 struct ce_error *err)
+{
+    const json_t *value = field(object, key);
+
+    if (value == NULL) {
+        return CE_OK;
+    }
+    if (!json_is_integer(value) || json_integer_value(value) < 0) {
+        return fail_type(source, key, "a non-negative integer", err);
+    }
+    *out = (size_t)json_integer_value(value);
+    return CE_OK;
+}
+
+enum ce_status ce_json_require_size(const struct ce_json_source *source,
+                                    const json_t *object,
+                                    const char *key,
+                                    size_t *out,
+                                    struct ce_error *err)
+{
+    if (field(object, key) == NULL) {
+        return ce_fail(err,
+                       CE_ERR_FORMAT,
+                       "%s: %s%s: is missing",
+                       source->file,
+                       source->prefix,
+                       key);
+    }
+    return ce_json_read_size(source, object, key, out, err);
+}
+
+enum ce_status ce_json_read_double(const struct ce_json_source *source,
+                                   const json_t *object,
+                                   const char *key,
+                                   double *out,
+                                   struct ce_error *err)
+{
+    const json_t *value = field(object, key);
+
+    if (value == NULL) {
+        return CE_OK;
+    }
+    if (!json_is_number(value) || !isfinite(json_number_value(value))) {
+        return fail_type(source, key, "a finite number", err);
+    }
+    *out = json_number_value(value);
+    return CE_OK;
+}
+
+enum ce_status ce_json_read_bool(const struct ce_json_source *source,
+                                 const json_t *object,
+                                 const char *key,
+                                 bool *out,
+                                 struct ce_error *err)
+{
+    const json_t *value = field(object, key);
+
+    if (value == NULL) {
+        return CE_OK;
+    }
+    if (!json_is_boolean(value)) {
+        return fail_type(source, key, "true or false", err);
+    }
+    *out = json_is_true(value);
+    return CE_OK;
+}
+
+enum ce_status ce_json_read_string(const struct ce_json_source *source,
+                                   const json_t *object,
+                                   const char *key,
+                                   const char **out,
+                                   struct ce_error *err)
+{
+    const json_t *value = field(object, key);
+
+    if (value == NULL) {
+        return CE_OK;
+    }
+    if (!json_is_string(value)) {
+        return fail_type(source, key, "a string", err);
+    }
+    *out = json_string_value(value);
+    return CE_OK;
+}

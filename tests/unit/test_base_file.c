@@ -1,0 +1,284 @@
+#include "base/file.h"
+#include "temporary.h"
+#include "test.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+static void mapping_shows_the_file(void **state)
+{
+    struct ce_file_map map;
+    struct ce_error err;
+
+    temporary_write(state, "a", "hello", 5);
+    assert_int_equal(ce_file_map_open(&map, temporary_path(state, "a"), &err), CE_OK);
+    assert_int_equal(map.bytes, 5);
+    assert_memory_equal(map.data, "hello", 5);
+    ce_file_map_close(&map);
+    assert_null(map.data);
+    ce_file_map_close(&map);
+}
+
+static void an_empty_file_maps_to_nothing(void **state)
+{
+    struct ce_file_map map;
+    struct ce_error err;
+
+    temporary_write(state, "a", "", 0);
+    assert_int_equal(ce_file_map_open(&map, temporary_path(state, "a"), &err), CE_OK);
+    assert_null(map.data);
+    assert_int_equal(map.bytes, 0);
+    ce_file_map_close(&map);
+}
+
+static void only_regular_files_are_mapped(void **state)
+{
+    struct ce_file_map map;
+    struct ce_error err;
+    const char *fifo = temporary_path(state, "fifo");
+
+    assert_int_equal(ce_file_map_open(&map, temporary_path(state, ""), &err),
+                     CE_ERR_IO);
+    assert_non_null(strstr(err.text, "not a regular file"));
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    assert_int_equal(ce_file_map_open(&map, fifo, &err), CE_ERR_IO);
+    assert_null(map.data);
+    assert_int_equal(ce_file_map_open(&map, temporary_path(state, "gone"), &err),
+                     CE_ERR_IO);
+    assert_non_null(strstr(err.text, "/gone: No such file"));
+}
+
+static void reading_appends_a_nul(void **state)
+{
+    char *text;
+    size_t bytes;
+    struct ce_error err;
+
+    temporary_write(state, "a", "hello", 5);
+    assert_int_equal(ce_file_read(temporary_path(state, "a"), 5, &text, &bytes, &err),
+                     CE_OK);
+    assert_int_equal(bytes, 5);
+    assert_string_equal(text, "hello");
+    free(text);
+}
+
+static void reading_stops_at_the_limit(void **state)
+{
+    char *text;
+    size_t bytes;
+    struct ce_error err;
+
+    temporary_write(state, "a", "hello", 5);
+    assert_int_equal(ce_file_read(temporary_path(state, "a"), 4, &text, &bytes, &err),
+                     CE_ERR_FORMAT);
+    assert_null(text);
+    assert_non_null(strstr(err.text, "/a: larger than 4 bytes"));
+    assert_int_equal(ce_file_read("/dev/zero", 1000000, &text, &bytes, &err),
+                     CE_ERR_FORMAT);
+}
+
+static void limit_zero_accepts_only_an_empty_file(void **state)
+{
+    char *text;
+    size_t bytes;
+    struct ce_error err;
+
+    temporary_write(state, "a", "x", 1);
+    temporary_write(state, "b", "", 0);
+    assert_int_equal(ce_file_read(temporary_path(state, "a"), 0, &text, &bytes, &err),
+                     CE_ERR_FORMAT);
+    assert_int_equal(ce_file_read(temporary_path(state, "b"), 0, &text, &bytes, &err),
+                     CE_OK);
+    assert_string_equal(text, "");
+    free(text);
+}
+
+static void large_files_are_read_whole(void **state)
+{
+    const size_t size = 300001;
+    char *data = malloc(size);
+    char *text;
+    size_t bytes;
+    struct ce_error err;
+
+    for (size_t i = 0; i < size; i++) {
+        data[i] = (char)(i * 7);
+    }
+    temporary_write(state, "a", data, size);
+    assert_int_equal(
+        ce_file_read(temporary_path(state, "a"), SIZE_MAX, &text, &bytes, &err), CE_OK);
+    assert_int_equal(bytes, size);
+    assert_memory_equal(text, data, size);
+    free(text);
+    free(data);
+}
+
+static void reading_what_is_not_there_says_so(void **state)
+{
+    char *text;
+    size_t bytes;
+    struct ce_error err;
+
+    assert_int_equal(
+        ce_file_read(temporary_path(state, "gone"), 10, &text, &bytes, &err),
+        CE_ERR_IO);
+    assert_non_null(strstr(err.text, "/gone: No such file"));
+    assert_int_equal(ce_file_read(temporary_path(state, ""), 10, &text, &bytes, &err),
+                     CE_ERR_IO);
+    assert_non_null(strstr(err.text, "directory"));
+}
+
+static void dash_is_stdin(void **state)
+{
+    char *text;
+    size_t bytes;
+    struct ce_error err;
+    int saved = dup(STDIN_FILENO);
+
+    temporary_write(state, "a", "typed", 5);
+    int fd = open(temporary_path(state, "a"), O_RDONLY);
+
+    assert_true(dup2(fd, STDIN_FILENO) >= 0);
+    assert_int_equal(ce_file_read("-", 100, &text, &bytes, &err), CE_OK);
+    assert_string_equal(text, "typed");
+    free(text);
+    (void)dup2(saved, STDIN_FILENO);
+    (void)close(fd);
+    (void)close(saved);
+}
+
+static void assert_content(void **state, const char *name, const char *wanted)
+{
+    char *text;
+    size_t bytes;
+    struct ce_error err;
+
+    assert_int_equal(
+        ce_file_read(temporary_path(state, name), 1000, &text, &bytes, &err), CE_OK);
+    assert_string_equal(text, wanted);
+    free(text);
+}
+
+static int count_files(void **state)
+{
+    DIR *dir = opendir(temporary_path(state, ""));
+    int count = 0;
+
+    assert_non_null(dir);
+    while (readdir(dir) != NULL) {
+        count++;
+    }
+    (void)closedir(dir);
+    return count - 2; /* . and .. */
+}
+
+static void writing_replaces_and_leaves_nothing_behind(void **state)
+{
+    const char *path = temporary_path(state, "a");
+    struct ce_error err;
+
+    assert_int_equal(ce_file_write_atomic(path, "one", 3, &err), CE_OK);
+    assert_content(state, "a", "one");
+    path = temporary_path(state, "a");
+    assert_int_equal(ce_file_write_atomic(path, "second", 6, &err), CE_OK);
+    assert_content(state, "a", "second");
+    path = temporary_path(state, "a");
+    assert_int_equal(ce_file_write_atomic(path, NULL, 0, &err), CE_OK);
+    assert_content(state, "a", "");
+    assert_int_equal(count_files(state), 1);
+}
+
+static void pieces_are_written_in_order(void **state)
+{
+    const struct ce_file_piece pieces[] = {{"ab", 2}, {NULL, 0}, {"cd", 2}};
+    struct ce_error err;
+
+    assert_int_equal(
+        ce_file_write_pieces_atomic(temporary_path(state, "a"), pieces, 3, &err),
+        CE_OK);
+    assert_content(state, "a", "abcd");
+}
+
+static void a_reader_of_the_old_file_keeps_it(void **state)
+{
+    struct ce_file_map map;
+    struct ce_error err;
+
+    temporary_write(state, "a", "old", 3);
+    assert_int_equal(ce_file_map_open(&map, temporary_path(state, "a"), &err), CE_OK);
+    assert_int_equal(ce_file_write_atomic(temporary_path(state, "a"), "x", 1, &err),
+                     CE_OK);
+    assert_memory_equal(map.data, "old", 3);
+    ce_file_map_close(&map);
+}
+
+static void devices_links_and_directories_are_not_replaced(void **state)
+{
+    struct ce_error err;
+
+    temporary_write(state, "a", "kept", 4);
+    temporary_mkdir(state, "dir");
+    assert_int_equal(symlink("a", temporary_path(state, "link")), 0);
+    assert_int_equal(ce_file_write_atomic(temporary_path(state, "link"), "x", 1, &err),
+                     CE_ERR_IO);
+    assert_non_null(strstr(err.text, "/link: not a regular file"));
+    assert_int_equal(ce_file_write_atomic(temporary_path(state, "dir"), "x", 1, &err),
+                     CE_ERR_IO);
+    assert_int_equal(ce_file_write_atomic("/dev/null", "x", 1, &err), CE_ERR_IO);
+    assert_content(state, "a", "kept");
+}
+
+static void a_missing_directory_is_named(void **state)
+{
+    struct ce_error err;
+
+    assert_int_equal(ce_file_write_atomic(temporary_path(state, "no/a"), "x", 1, &err),
+                     CE_ERR_IO);
+    assert_non_null(strstr(err.text, "/no/a: No such file or directory"));
+}
+
+static void existence_and_names(void **state)
+{
+    char *path = ce_path_join("dir", "name");
+    char *rooted = ce_path_join("/", "name");
+
+    temporary_write(state, "a", "", 0);
+    assert_true(ce_file_exists(temporary_path(state, "a")));
+    assert_false(ce_file_exists(temporary_path(state, "b")));
+    assert_string_equal(path, "dir/name");
+    assert_string_equal(rooted, "/name");
+    free(path);
+    free(rooted);
+}
+
+#define WITH_FILES(test)                                                               \
+    cmocka_unit_test_setup_teardown(test, temporary_setup, temporary_teardown)
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
+
+    const struct CMUnitTest tests[] = {
+        WITH_FILES(mapping_shows_the_file),
+        WITH_FILES(an_empty_file_maps_to_nothing),
+        WITH_FILES(only_regular_files_are_mapped),
+        WITH_FILES(reading_appends_a_nul),
+        WITH_FILES(reading_stops_at_the_limit),
+        WITH_FILES(limit_zero_accepts_only_an_empty_file),
+        WITH_FILES(large_files_are_read_whole),
+        WITH_FILES(reading_what_is_not_there_says_so),
+        WITH_FILES(dash_is_stdin),
+        WITH_FILES(writing_replaces_and_leaves_nothing_behind),
+        WITH_FILES(pieces_are_written_in_order),
+        WITH_FILES(a_reader_of_the_old_file_keeps_it),
+        WITH_FILES(devices_links_and_directories_are_not_replaced),
+        WITH_FILES(a_missing_directory_is_named),
+        WITH_FILES(existence_and_names),
+    };
+
+    return cmocka_run_group_tests_name("base.file", tests, NULL, NULL);
+}

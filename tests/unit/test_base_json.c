@@ -1,0 +1,184 @@
+#include "base/json.h"
+#include "test.h"
+
+#include <string.h>
+
+static const struct ce_json_source SOURCE = {.file = "a.json", .prefix = "b."};
+
+static json_t *parse(const char *text)
+{
+    json_t *object;
+    struct ce_error err;
+
+    assert_int_equal(ce_json_parse_object(text, strlen(text), "a.json", &object, &err),
+                     CE_OK);
+    return object;
+}
+
+static void assert_refused(const char *text, size_t bytes, const char *why)
+{
+    json_t *object;
+    struct ce_error err;
+
+    assert_int_equal(ce_json_parse_object(text, bytes, "a.json", &object, &err),
+                     CE_ERR_FORMAT);
+    assert_null(object);
+    assert_memory_equal(err.text, "a.json: ", 8);
+    assert_non_null(strstr(err.text, why));
+}
+
+static void bad_documents_are_refused_with_the_place(void **state)
+{
+    (void)state;
+    static const char nul[] = "{\"a\": \"x\0y\"}";
+
+    assert_refused("{\n \"a\": }", 9, "line 2");
+    assert_refused("{\"a\": 1, \"a\": 2}", 16, "duplicate");
+    assert_refused("{\"a\": {\"b\": 1, \"b\": 2}}", 23, "duplicate");
+    assert_refused("[1]", 3, "not a JSON object");
+    assert_refused("7", 1, "'['"); /* the parser itself wants a container */
+    assert_refused("", 0, "line 1");
+    assert_refused("{} x", 4, "end of file");
+    assert_refused("{\"a\": NaN}", 10, "line 1");
+    assert_refused("{\"a\": 1e999}", 12, "overflow");
+    assert_refused("{\"a\": 99999999999999999999}", 27, "big");
+    assert_refused("{\"a\": \"\xff\"}", 10, "decode byte");
+    assert_refused("{\"a\\u0000b\": 1}", 15, "line 1");
+    assert_refused(nul, sizeof(nul) - 1, "line 1");
+}
+
+static void deep_nesting_is_refused(void **state)
+{
+    (void)state;
+    static char text[100000];
+
+    memset(text, '[', sizeof(text));
+    assert_refused(text, sizeof(text), "depth");
+}
+
+static void fields_are_read_by_type(void **state)
+{
+    (void)state;
+    json_t *object =
+        parse("{\"s\": 7, \"d\": 2.5, \"i\": 3, \"b\": true, \"t\": \"x\"}");
+    struct ce_error err;
+    size_t size = 0;
+    double real = 0.0;
+    double whole = 0.0;
+    bool yes = false;
+    const char *text = NULL;
+
+    assert_int_equal(ce_json_read_size(&SOURCE, object, "s", &size, &err), CE_OK);
+    assert_int_equal(ce_json_read_double(&SOURCE, object, "d", &real, &err), CE_OK);
+    assert_int_equal(ce_json_read_double(&SOURCE, object, "i", &whole, &err), CE_OK);
+    assert_int_equal(ce_json_read_bool(&SOURCE, object, "b", &yes, &err), CE_OK);
+    assert_int_equal(ce_json_read_string(&SOURCE, object, "t", &text, &err), CE_OK);
+    assert_int_equal(size, 7);
+    assert_true(real == 2.5 && whole == 3.0 && yes);
+    assert_string_equal(text, "x");
+    json_decref(object);
+}
+
+static void absent_and_null_keep_the_default(void **state)
+{
+    (void)state;
+    json_t *object = parse("{\"s\": null, \"d\": null, \"b\": null, \"t\": null}");
+    struct ce_error err;
+    size_t size = 5;
+    double real = 1.5;
+    bool yes = true;
+    const char *text = "kept";
+
+    assert_int_equal(ce_json_read_size(&SOURCE, object, "s", &size, &err), CE_OK);
+    assert_int_equal(ce_json_read_size(&SOURCE, object, "none", &size, &err), CE_OK);
+    assert_int_equal(ce_json_read_double(&SOURCE, object, "d", &real, &err), CE_OK);
+    assert_int_equal(ce_json_read_bool(&SOURCE, object, "b", &yes, &err), CE_OK);
+    assert_int_equal(ce_json_read_string(&SOURCE, object, "t", &text, &err), CE_OK);
+    assert_int_equal(size, 5);
+    assert_true(real == 1.5 && yes);
+    assert_string_equal(text, "kept");
+    json_decref(object);
+}
+
+static void wrong_types_are_refused_by_name(void **state)
+{
+    (void)state;
+    json_t *object =
+        parse("{\"neg\": -1, \"real\": 1.0, \"text\": \"1\", \"list\": []}");
+    struct ce_error err;
+    size_t size = 5;
+    double real = 1.5;
+    bool yes = true;
+    const char *text = "kept";
+
+    assert_int_equal(ce_json_read_size(&SOURCE, object, "neg", &size, &err),
+                     CE_ERR_FORMAT);
+    assert_string_equal(err.text, "a.json: b.neg: is not a non-negative integer");
+    assert_int_equal(ce_json_read_size(&SOURCE, object, "real", &size, &err),
+                     CE_ERR_FORMAT);
+    assert_int_equal(ce_json_read_size(&SOURCE, object, "text", &size, &err),
+                     CE_ERR_FORMAT);
+    assert_int_equal(ce_json_read_double(&SOURCE, object, "text", &real, &err),
+                     CE_ERR_FORMAT);
+    assert_int_equal(ce_json_read_bool(&SOURCE, object, "neg", &yes, &err),
+                     CE_ERR_FORMAT);
+    assert_int_equal(ce_json_read_string(&SOURCE, object, "list", &text, &err),
+                     CE_ERR_FORMAT);
+    assert_int_equal(size, 5);
+    assert_true(real == 1.5 && yes);
+    assert_string_equal(text, "kept");
+    json_decref(object);
+}
+
+static void a_required_field_must_be_there(void **state)
+{
+    (void)state;
+    json_t *object = parse("{\"null\": null, \"x\": 4}");
+    struct ce_error err;
+    size_t size = 0;
+
+    assert_int_equal(ce_json_require_size(&SOURCE, object, "gone", &size, &err),
+                     CE_ERR_FORMAT);
+    assert_string_equal(err.text, "a.json: b.gone: is missing");
+    assert_int_equal(ce_json_require_size(&SOURCE, object, "null", &size, &err),
+                     CE_ERR_FORMAT);
+    assert_int_equal(ce_json_require_size(&SOURCE, object, "x", &size, &err), CE_OK);
+    assert_int_equal(size, 4);
+    json_decref(object);
+}
+
+static void files_are_loaded_up_to_a_limit(void **state)
+{
+    (void)state;
+    const char *path = CE_MODEL_DIR "/config.json";
+    json_t *object;
+    struct ce_error err;
+
+    assert_int_equal(ce_json_load_object(path, 1 << 20, &object, &err), CE_OK);
+    assert_non_null(json_object_get(object, "model_type"));
+    json_decref(object);
+    assert_int_equal(ce_json_load_object(path, 10, &object, &err), CE_ERR_FORMAT);
+    assert_null(object);
+    assert_int_equal(ce_json_load_object("/nowhere/x.json", 10, &object, &err),
+                     CE_ERR_IO);
+    assert_null(object);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
+
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bad_documents_are_refused_with_the_place),
+        cmocka_unit_test(deep_nesting_is_refused),
+        cmocka_unit_test(fields_are_read_by_type),
+        cmocka_unit_test(absent_and_null_keep_the_default),
+        cmocka_unit_test(wrong_types_are_refused_by_name),
+        cmocka_unit_test(a_required_field_must_be_there),
+        cmocka_unit_test(files_are_loaded_up_to_a_limit),
+    };
+
+    return cmocka_run_group_tests_name("base.json", tests, NULL, NULL);
+}
