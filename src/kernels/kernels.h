@@ -8,15 +8,20 @@
  * Row invariance: the bits of one output depend only on the inputs of that
  * output, never on how many other rows or outputs were in the call, nor on
  * where a caller cut the work. All sets keep this; sets differ from each other
- * by rounding, within the tolerances below (relative to the sum of absolute
- * products for matmul, to the value elsewhere):
+ * by rounding, within the tolerances below: relative to the sum of absolute
+ * products for matmul, to the value elsewhere, except that results below the
+ * normal range may be a few hundred units of the smallest subnormal apart.
  *
  *   matmul        4 * 2^-24 * sqrt(inputs)
  *   rms_norm      1e-6
- *   softmax       2e-6
+ *   softmax       2e-6 and the rounding of x - max
  *   silu_multiply 2e-6
  *   attend        1e-5 of the largest |value|
  *   rotate, multiply, add_scaled: at most one rounding apart
+ *
+ * Zero rows, outputs or elements are allowed and do nothing, but where a
+ * member says otherwise; zero inputs give zeros. NaN and infinity propagate as
+ * the formulas say. No argument but `w->data` may be unaligned for its type.
  *
  * A set is filled from the reference first and then overrides what it does
  * better (see select.c), so a new set may start with one function.
@@ -25,6 +30,7 @@
 #ifndef CE_KERNELS_KERNELS_H
 #define CE_KERNELS_KERNELS_H
 
+#include "base/status.h"
 #include "base/tensor.h"
 
 #include <stdbool.h>
@@ -64,7 +70,8 @@ struct ce_kernels {
     void (*rms_norm)(
         float *y, const float *x, const float *weight, size_t n, float eps);
 
-    /* In place p = exp(x - max) / sum; n >= 1. */
+    /* In place p = exp(x - max) / sum; n >= 1. -inf gives 0; a row with NaN or
+     * +inf, or of nothing but -inf, gives NaN throughout. */
     void (*softmax)(float *x, size_t n);
 
     /* h = silu(gate) * up, times scale where scale is not NULL; h may be gate or up. */
@@ -94,14 +101,19 @@ enum ce_isa { CE_ISA_REF = 0, CE_ISA_AVX2, CE_ISA_COUNT };
 
 /* The fastest set this CPU and operating system support. */
 enum ce_isa ce_isa_detect(void);
+/* The set to use: what the environment variable CEMOE_ISA names, or the fastest
+ * when it is unset or empty. Errors: CE_ERR_ARG for an unknown name,
+ * CE_ERR_UNSUPPORTED for a set this machine lacks; the text lists the choices. */
+CE_MUST_CHECK enum ce_status ce_isa_choose(enum ce_isa *isa, struct ce_error *err);
 const char *ce_isa_name(enum ce_isa isa);
 /* By name; CE_ISA_COUNT when unknown. */
 enum ce_isa ce_isa_by_name(const char *name);
 /* The table of a set, filled once, never freed. `isa` must be supported here. */
 const struct ce_kernels *ce_kernels_get(enum ce_isa isa);
 
-/* matmul of all outputs, cut into panels of outputs that the threads of the
- * calling rank share. Not to be called inside a parallel region. */
+/* matmul of all outputs, cut into tasks that the threads of the calling rank
+ * share; the bits are those of one matmul call. Not to be called inside a
+ * parallel region. */
 void ce_matmul_parallel(const struct ce_kernels *kernels,
                         float *y,
                         size_t ldy,

@@ -1,0 +1,38 @@
+/* ref.h - the reference set: plain C, the oracle of the other sets
+ *
+ * Sums are kept in double and rounded once, so a reference result is close to
+ * the exact one whatever the order; the price is speed. Element-wise members
+ * round after every operation, no fused multiply-add, so that vector sets can
+ * give the same bits.
+ */
+
+#ifndef CE_KERNELS_REF_REF_H
+#define CE_KERNELS_REF_REF_H
+
+#include "kernels/kernels.h"
+
+void ce_kernels_fill_ref(struct ce_kernels *kernels);
+
+void ce_matmul_ref(float *y,
+                   size_t ldy,
+                   const float *x,
+                   size_t ldx,
+                   size_t rows,
+                   const struct ce_matrix *w,
+                   size_t first,
+                   size_t count);
+void ce_rms_norm_ref(
+    float *y, const float *x, const float *weight, size_t n, float eps);
+void ce_softmax_ref(float *x, size_t n);
+void ce_silu_multiply_ref(
+    float *h, const float *gate, const float *up, const float *scale, size_t n);
+void ce_multiply_ref(float *y, const float *x, const float *w, size_t n);
+void ce_add_scaled_ref(float *y, const float *x, float a, size_t n);
+/* The pairs (low[i], high[i]) of ce_kernels.rotate, i < n. */
+void ce_rotate_pairs_ref(
+    float *low, float *high, const float *cosine, const float *sine, size_t n);
+void ce_rotate_ref(float *x, const float *cosine, const float *sine, size_t n);
+void ce_attend_ref(const struct ce_attend *a);
+bool ce_all_finite_ref(const float *x, size_t n);
+
+#endif
