@@ -9,13 +9,16 @@
 
 #include "comm/transport.h"
 
-/* Every rank brings its status; all return the same: CE_OK, or the status and
- * text of the lowest rank that failed (err->rank says which). Without this a
- * rank that fails alone would leave the others waiting. */
+/* Every rank brings its status, and in err the text when it failed; all return
+ * the same: CE_OK, or the status and text of the lowest rank that failed
+ * (err->rank says which). Without this a rank that fails alone would leave the
+ * others waiting. When the transport fails here, or had failed before, a rank
+ * that brought a failure returns its own, which is nearer to the cause. */
 CE_MUST_CHECK enum ce_status
 ce_agree(struct ce_transport *transport, enum ce_status mine, struct ce_error *err);
 
-/* all[r] are the bytes rank r brought; valid until the next collective. */
+/* (*all)[r] are the bytes rank r brought, from its own memory for the own rank;
+ * valid until the next collective. Their sizes are the sender's word: check. */
 CE_MUST_CHECK enum ce_status ce_allgather(struct ce_transport *transport,
                                           struct ce_bytes mine,
                                           const struct ce_bytes **all,

@@ -10,15 +10,22 @@
  * order; that is all the agreement there is. A rank with nothing to send sends
  * 0 bytes. Slots are independent channels, so that exchanges may overlap.
  *
- * Memory: send buffers are borrowed from start to finish; received bytes belong
- * to the transport and stay valid until the next start on the same slot. They
- * are 64-byte aligned. A rank's message to itself is handed over by pointer.
+ * Memory: send buffers are borrowed from start to finish (the array that names
+ * them only during start); received bytes belong to the transport, are 64-byte
+ * aligned and stay valid until the next start on the same slot. Only a rank's
+ * message to itself is handed over by pointer: it is the send buffer.
  *
- * Threads: one thread at a time uses a transport.
+ * Threads: one thread at a time uses a transport; for mpi the one that created it.
+ *
+ * Deadline: each wait (next, finish) may last deadline_ms from its entry; 0
+ * means for ever. It bounds how long a rank waits for a peer, so it must be
+ * longer than the longest computation a peer does between two exchanges.
  *
  * Errors: CE_ERR_TIMEOUT when the deadline passes: the text says which slot and
  * round, which ranks have not been heard, which sends are not done. After any
- * error the transport can only be destroyed or aborted.
+ * error of an exchange `failed` is set and the transport can only be destroyed
+ * or aborted. Destroy then does not wait for the peers, so that the others learn
+ * of it from the launcher, which ends a job of which one process exits unclean.
  */
 
 #ifndef CE_COMM_TRANSPORT_H
@@ -46,7 +53,7 @@ struct ce_traffic {
     uint64_t *sent_bytes;
     uint64_t *received_messages;
     uint64_t *received_bytes;
-    uint64_t wait_ns; /* time inside ce_exchange_poll and ce_exchange_finish */
+    uint64_t wait_ns; /* time inside ce_exchange_next and ce_exchange_finish */
 };
 
 struct ce_transport; /* common head, then the back-end's own state */
@@ -54,28 +61,35 @@ struct ce_transport; /* common head, then the back-end's own state */
 /* What a back-end implements; see the wrappers below for the meaning. */
 struct ce_transport_ops {
     const char *name;
+    /* Joins the job and allocates the transport (see backend.h). Collective. */
+    enum ce_status (*create)(struct ce_transport **t, struct ce_error *err);
+    /* Hands the messages for the other ranks to the library; never blocks. */
     enum ce_status (*start)(struct ce_transport *t,
                             enum ce_slot slot,
                             const struct ce_bytes *send,
                             struct ce_error *err);
-    /* One bout of progress; never blocks. CE_OK when something moved or all is
-     * done, CE_AGAIN when nothing moved. */
+    /* One bout of progress on an active exchange; never blocks. CE_OK when
+     * something moved, CE_AGAIN when nothing did. */
     enum ce_status (*progress)(struct ce_transport *t,
                                enum ce_slot slot,
                                struct ce_error *err);
+    /* Leaves the job; collective unless t->failed, which must not wait. */
     void (*destroy)(struct ce_transport *t);
     /* Ends the job on all ranks now, without waiting for them. */
     void (*abort)(struct ce_transport *t, int exit_code);
 };
 
-/* State of one slot, kept by transport.c and filled by the back-ends. */
+/* State of one slot, kept by exchange.c and filled by the back-ends. */
 struct ce_exchange {
     bool active;
     uint64_t round;            /* exchanges started on this slot */
+    int to_arrive;             /* messages not here yet */
+    int to_send;               /* send buffers not free yet */
+    int to_hand_out;           /* messages ce_exchange_next has not returned */
     struct ce_bytes *received; /* [ranks] */
     unsigned char *arrived;    /* [ranks] 1: message of that rank is here */
     unsigned char *sent;       /* [ranks] 1: send buffer of that rank is free again */
-    unsigned char *handed_out; /* [ranks] 1: poll has returned it */
+    unsigned char *handed_out; /* [ranks] 1: next has returned it */
 };
 
 struct ce_transport {
@@ -83,8 +97,10 @@ struct ce_transport {
     int rank;
     int ranks;
     uint64_t deadline_ms;
+    bool failed; /* an exchange failed: only destroy and abort are left */
     struct ce_exchange slot[CE_SLOT_COUNT];
     struct ce_traffic traffic;
+    struct ce_bytes *outgoing; /* [ranks] what a collective sends */
 };
 
 /* name: "auto", "self" or "mpi". auto takes mpi when the process was started by
@@ -93,12 +109,15 @@ CE_MUST_CHECK enum ce_status ce_transport_create(struct ce_transport **transport
                                                  const char *name,
                                                  uint64_t deadline_ms,
                                                  struct ce_error *err);
-void ce_transport_destroy(
-    struct ce_transport *transport); /* collective; accepts NULL */
-/* Ends the job on all ranks; does not return for mpi. */
+/* Collective, but never waits for peers after an error; accepts NULL. */
+void ce_transport_destroy(struct ce_transport *transport);
+/* Ends the job on all ranks. Does not return for mpi; does nothing for self,
+ * whose only rank is the caller. After an error call it before send buffers are
+ * freed: a peer may be reading them. */
 void ce_transport_abort(struct ce_transport *transport, int exit_code);
 /* Rank and size the launcher's environment announces, before any library is
- * started; 0 and 1 when not launched. For messages of early failures. */
+ * started; 0 and 1 when not launched, 0 ranks when it does not say how many.
+ * For messages of early failures. */
 void ce_transport_launcher(int *rank, int *ranks);
 /* The names ce_transport_create accepts besides "auto", NULL-terminated. */
 const char *const *ce_transport_names(void);
@@ -109,8 +128,9 @@ CE_MUST_CHECK enum ce_status ce_exchange_start(struct ce_transport *transport,
                                                const struct ce_bytes *send,
                                                struct ce_error *err);
 
-/* Waits for one more message, the own first, then in order of arrival; each
- * source is returned once. *source is -1 when all have been returned. */
+/* Waits for one more message: the own first, then as they arrive, the lowest
+ * rank first among those already here. Each source is returned once; *source is
+ * -1 when all have been. The exchange still has to be finished. */
 CE_MUST_CHECK enum ce_status ce_exchange_next(struct ce_transport *transport,
                                               enum ce_slot slot,
                                               int *source,

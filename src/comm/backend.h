@@ -1,0 +1,39 @@
+/* backend.h - what a transport is made of: for the back-ends and their tests only
+ *
+ * A back-end is one exported table. Its create allocates a structure whose
+ * first member is struct ce_transport and fills that with ce_transport_init.
+ * It sends in start and tells what has happened with ce_exchange_sent and
+ * ce_exchange_arrived; exchange.c does all the rest: the own message, the
+ * waiting, the deadline, the counting.
+ */
+
+#ifndef CE_COMM_BACKEND_H
+#define CE_COMM_BACKEND_H
+
+#include "comm/transport.h"
+
+/* The back-ends; transport.c lists them. */
+extern const struct ce_transport_ops ce_transport_self;
+extern const struct ce_transport_ops ce_transport_mpi;
+
+/* Fills a zeroed head. On failure ce_transport_fini is still to be called. */
+CE_MUST_CHECK enum ce_status ce_transport_init(struct ce_transport *transport,
+                                               const struct ce_transport_ops *ops,
+                                               int rank,
+                                               int ranks,
+                                               struct ce_error *err);
+/* Frees what init allocated, not the structure; accepts a zeroed head. */
+void ce_transport_fini(struct ce_transport *transport);
+
+/* The send buffer for `peer` is free again. */
+void ce_exchange_sent(struct ce_transport *transport, enum ce_slot slot, int peer);
+/* The message of `source` is here and stays until the next start on the slot. */
+void ce_exchange_arrived(struct ce_transport *transport,
+                         enum ce_slot slot,
+                         int source,
+                         struct ce_bytes message);
+
+/* True when the environment says that an MPI library can join its job. */
+bool ce_launcher_speaks_mpi(void);
+
+#endif

@@ -1,0 +1,304 @@
+/* exchange.c - starting, waiting for and finishing exchanges, on any back-end
+ *
+ *   start ──► [ own message is here ] ──► next … next ──► finish
+ *                 back-end: sent, arrived, in any order
+ *
+ * All waiting of the engine for its peers happens in wait_until.
+ */
+
+#include "base/clock.h"
+#include "comm/backend.h"
+#include "comm/transport.h"
+
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const slot_names[CE_SLOT_COUNT] = {"dispatch", "combine", "control"};
+
+/* Nobody knows any more what the peers have sent: the transport is dead. */
+static enum ce_status
+give_up(struct ce_transport *t, enum ce_status status, struct ce_error *err)
+{
+    t->failed = true;
+    if (err != NULL) {
+        err->rank = t->rank;
+    }
+    return status;
+}
+
+/* Start wants an idle slot, next and finish an active one. */
+static enum ce_status check_use(struct ce_transport *t,
+                                enum ce_slot slot,
+                                bool want_active,
+                                struct ce_error *err)
+{
+    const struct ce_exchange *x = &t->slot[slot];
+    const char *name = slot_names[slot];
+
+    if (t->failed) {
+        return ce_fail(err,
+                       CE_ERR_COMM,
+                       "rank %d: %s: the transport has failed before",
+                       t->rank,
+                       name);
+    }
+    if (x->active == want_active) {
+        return CE_OK;
+    }
+    return give_up(t,
+                   ce_fail(err,
+                           CE_ERR_ARG,
+                           "rank %d: %s: round %" PRIu64 " is %s",
+                           t->rank,
+                           name,
+                           x->round,
+                           want_active ? "already finished" : "not finished yet"),
+                   err);
+}
+
+void ce_exchange_sent(struct ce_transport *transport, enum ce_slot slot, int peer)
+{
+    struct ce_exchange *x = &transport->slot[slot];
+
+    x->sent[peer] = 1;
+    x->to_send--;
+}
+
+void ce_exchange_arrived(struct ce_transport *transport,
+                         enum ce_slot slot,
+                         int source,
+                         struct ce_bytes message)
+{
+    struct ce_exchange *x = &transport->slot[slot];
+
+    x->received[source] = message;
+    x->arrived[source] = 1;
+    x->to_arrive--;
+    transport->traffic.received_messages[source]++;
+    transport->traffic.received_bytes[source] += message.bytes;
+}
+
+static void begin_round(struct ce_exchange *x, int ranks)
+{
+    size_t count = (size_t)ranks;
+
+    memset(x->received, 0, count * sizeof(x->received[0]));
+    memset(x->arrived, 0, count);
+    memset(x->sent, 0, count);
+    memset(x->handed_out, 0, count);
+    x->to_arrive = x->to_send = x->to_hand_out = ranks;
+    x->active = true;
+    x->round++;
+}
+
+static void count_sent(struct ce_transport *t, const struct ce_bytes *send)
+{
+    for (int peer = 0; peer < t->ranks; peer++) {
+        t->traffic.sent_messages[peer]++;
+        t->traffic.sent_bytes[peer] += send[peer].bytes;
+    }
+}
+
+enum ce_status ce_exchange_start(struct ce_transport *transport,
+                                 enum ce_slot slot,
+                                 const struct ce_bytes *send,
+                                 struct ce_error *err)
+{
+    enum ce_status status = check_use(transport, slot, false, err);
+
+    if (status != CE_OK) {
+        return status;
+    }
+    begin_round(&transport->slot[slot], transport->ranks);
+    ce_exchange_sent(transport, slot, transport->rank);
+    ce_exchange_arrived(transport, slot, transport->rank, send[transport->rank]);
+    status = transport->ops->start(transport, slot, send, err);
+    if (status != CE_OK) {
+        return give_up(transport, status, err);
+    }
+    count_sent(transport, send);
+    return CE_OK;
+}
+
+#define NAMED_RANKS 8
+#define RANKS_TEXT  160 /* holds NAMED_RANKS ranks of any size */
+
+/* "none", "rank 2" or "ranks 2, 3 and 9 more": the `count` whose flag is 0. */
+static void name_unset(char *text, const unsigned char *flags, int ranks, int count)
+{
+    const size_t size = RANKS_TEXT;
+    int named = 0;
+
+    if (count == 0) {
+        (void)snprintf(text, size, "none");
+        return;
+    }
+    size_t used = (size_t)snprintf(text, size, count == 1 ? "rank" : "ranks");
+    for (int rank = 0; rank < ranks && named < NAMED_RANKS; rank++) {
+        if (flags[rank] == 0) {
+            const char *separator = named++ == 0 ? "" : ",";
+            used +=
+                (size_t)snprintf(text + used, size - used, "%s %d", separator, rank);
+        }
+    }
+    if (count > named) {
+        (void)snprintf(text + used, size - used, " and %d more", count - named);
+    }
+}
+
+static enum ce_status
+fail_timeout(struct ce_transport *t, enum ce_slot slot, struct ce_error *err)
+{
+    const struct ce_exchange *x = &t->slot[slot];
+    char missing[RANKS_TEXT];
+    char unsent[RANKS_TEXT];
+    char who[64];
+
+    name_unset(missing, x->arrived, t->ranks, x->to_arrive);
+    name_unset(unsent, x->sent, t->ranks, x->to_send);
+    (void)snprintf(who,
+                   sizeof(who),
+                   "rank %d: %s round %" PRIu64,
+                   t->rank,
+                   slot_names[slot],
+                   x->round);
+    if (x->to_arrive == 0) {
+        return ce_fail(err,
+                       CE_ERR_TIMEOUT,
+                       "%s: all messages are here, but after %" PRIu64
+                       " ms sends not done: %s (of %d)",
+                       who,
+                       t->deadline_ms,
+                       unsent,
+                       t->ranks);
+    }
+    return ce_fail(err,
+                   CE_ERR_TIMEOUT,
+                   "%s: no message after %" PRIu64
+                   " ms from %s (of %d); sends not done: %s",
+                   who,
+                   t->deadline_ms,
+                   missing,
+                   t->ranks,
+                   unsent);
+}
+
+/* One bout of progress. When nothing moves on the wanted slot the others get
+ * theirs: a peer may wait there for us to take its message before it turns to
+ * the slot we wait for. */
+static enum ce_status
+advance(struct ce_transport *t, enum ce_slot wanted, struct ce_error *err)
+{
+    enum ce_status status = t->ops->progress(t, wanted, err);
+
+    for (int i = 0; i < CE_SLOT_COUNT && status == CE_AGAIN; i++) {
+        enum ce_slot other = (enum ce_slot)i;
+
+        if (other != wanted && t->slot[other].active) {
+            status = t->ops->progress(t, other, err);
+        }
+    }
+    return status;
+}
+
+typedef bool ready_function(const struct ce_exchange *x);
+
+static bool is_complete(const struct ce_exchange *x)
+{
+    return x->to_arrive == 0 && x->to_send == 0;
+}
+
+/* Something has arrived that next has not returned, or it has returned all. */
+static bool has_next(const struct ce_exchange *x)
+{
+    return x->to_arrive < x->to_hand_out || x->to_hand_out == 0;
+}
+
+/* Nothing moved: lets others run, because the peer we wait for may need this
+ * very core, until the deadline of a wait that began at `begin_ns`. */
+static enum ce_status
+idle(struct ce_transport *t, enum ce_slot slot, uint64_t begin_ns, struct ce_error *err)
+{
+    const uint64_t waited_ms = (ce_clock_ns() - begin_ns) / 1000000;
+
+    if (t->deadline_ms > 0 && waited_ms >= t->deadline_ms) {
+        return fail_timeout(t, slot, err);
+    }
+    (void)sched_yield();
+    return CE_OK;
+}
+
+static enum ce_status wait_until(struct ce_transport *t,
+                                 enum ce_slot slot,
+                                 ready_function *ready,
+                                 struct ce_error *err)
+{
+    const uint64_t begin_ns = ce_clock_ns();
+    enum ce_status status = CE_OK;
+
+    while (status == CE_OK && !ready(&t->slot[slot])) {
+        status = advance(t, slot, err);
+        if (status == CE_AGAIN) {
+            status = idle(t, slot, begin_ns, err);
+        }
+    }
+    t->traffic.wait_ns += ce_clock_ns() - begin_ns;
+    return status == CE_OK ? CE_OK : give_up(t, status, err);
+}
+
+/* The own rank, else the lowest, of those that are here and not handed out. */
+static int find_next(const struct ce_transport *t, const struct ce_exchange *x)
+{
+    if (!x->handed_out[t->rank]) {
+        return t->rank;
+    }
+    int source = 0;
+    while (!x->arrived[source] || x->handed_out[source]) {
+        source++;
+    }
+    return source;
+}
+
+enum ce_status ce_exchange_next(struct ce_transport *transport,
+                                enum ce_slot slot,
+                                int *source,
+                                struct ce_bytes *message,
+                                struct ce_error *err)
+{
+    struct ce_exchange *x = &transport->slot[slot];
+    enum ce_status status = check_use(transport, slot, true, err);
+
+    if (status == CE_OK) {
+        status = wait_until(transport, slot, has_next, err);
+    }
+    if (status != CE_OK) {
+        return status;
+    }
+    if (x->to_hand_out == 0) {
+        *source = -1;
+        *message = (struct ce_bytes){NULL, 0};
+        return CE_OK;
+    }
+    *source = find_next(transport, x);
+    *message = x->received[*source];
+    x->handed_out[*source] = 1;
+    x->to_hand_out--;
+    return CE_OK;
+}
+
+enum ce_status ce_exchange_finish(struct ce_transport *transport,
+                                  enum ce_slot slot,
+                                  struct ce_error *err)
+{
+    enum ce_status status = check_use(transport, slot, true, err);
+
+    if (status == CE_OK) {
+        status = wait_until(transport, slot, is_complete, err);
+    }
+    if (status == CE_OK) {
+        transport->slot[slot].active = false;
+    }
+    return status;
+}

@@ -1,0 +1,124 @@
+/* transport.c - the list of transports, and the life of one */
+
+#include "comm/transport.h"
+
+#include "comm/backend.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct ce_transport_ops *const transports[] = {
+    &ce_transport_self,
+    &ce_transport_mpi,
+};
+static const char *const names[] = {"self", "mpi", NULL};
+
+#define TRANSPORTS (sizeof(transports) / sizeof(transports[0]))
+_Static_assert(sizeof(names) / sizeof(names[0]) == TRANSPORTS + 1, "a name each");
+
+const char *const *ce_transport_names(void)
+{
+    return names;
+}
+
+static const struct ce_transport_ops *find_transport(const char *name)
+{
+    if (strcmp(name, "auto") == 0) {
+        return ce_launcher_speaks_mpi() ? &ce_transport_mpi : &ce_transport_self;
+    }
+    for (size_t i = 0; i < TRANSPORTS; i++) {
+        if (strcmp(name, transports[i]->name) == 0) {
+            return transports[i];
+        }
+    }
+    return NULL;
+}
+
+enum ce_status ce_transport_create(struct ce_transport **transport,
+                                   const char *name,
+                                   uint64_t deadline_ms,
+                                   struct ce_error *err)
+{
+    const struct ce_transport_ops *ops = find_transport(name);
+
+    *transport = NULL;
+    if (ops == NULL) {
+        return ce_fail(
+            err, CE_ERR_ARG, "there is no transport '%s', only auto, self, mpi", name);
+    }
+    enum ce_status status = ops->create(transport, err);
+    if (status == CE_OK) {
+        (*transport)->deadline_ms = deadline_ms;
+    }
+    return status;
+}
+
+void ce_transport_destroy(struct ce_transport *transport)
+{
+    if (transport != NULL) {
+        transport->ops->destroy(transport);
+    }
+}
+
+void ce_transport_abort(struct ce_transport *transport, int exit_code)
+{
+    transport->ops->abort(transport, exit_code);
+}
+
+static bool init_exchange(struct ce_exchange *x, size_t ranks)
+{
+    x->received = calloc(ranks, sizeof(x->received[0]));
+    x->arrived = calloc(3 * ranks, sizeof(x->arrived[0]));
+    if (x->received == NULL || x->arrived == NULL) {
+        return false;
+    }
+    x->sent = x->arrived + ranks;
+    x->handed_out = x->sent + ranks;
+    return true;
+}
+
+static bool init_traffic(struct ce_traffic *traffic, size_t ranks)
+{
+    traffic->sent_messages = calloc(4 * ranks, sizeof(traffic->sent_messages[0]));
+    if (traffic->sent_messages == NULL) {
+        return false;
+    }
+    traffic->sent_bytes = traffic->sent_messages + ranks;
+    traffic->received_messages = traffic->sent_bytes + ranks;
+    traffic->received_bytes = traffic->received_messages + ranks;
+    return true;
+}
+
+enum ce_status ce_transport_init(struct ce_transport *transport,
+                                 const struct ce_transport_ops *ops,
+                                 int rank,
+                                 int ranks,
+                                 struct ce_error *err)
+{
+    size_t count = (size_t)ranks;
+
+    transport->ops = ops;
+    transport->rank = rank;
+    transport->ranks = ranks;
+    transport->outgoing = calloc(count, sizeof(transport->outgoing[0]));
+    bool complete = transport->outgoing != NULL;
+    complete = complete && init_traffic(&transport->traffic, count);
+    for (size_t i = 0; i < CE_SLOT_COUNT; i++) {
+        complete = complete && init_exchange(&transport->slot[i], count);
+    }
+    if (!complete) {
+        return ce_fail(
+            err, CE_ERR_NOMEM, "no memory for a transport of %d ranks", ranks);
+    }
+    return CE_OK;
+}
+
+void ce_transport_fini(struct ce_transport *transport)
+{
+    for (size_t i = 0; i < CE_SLOT_COUNT; i++) {
+        free(transport->slot[i].received);
+        free(transport->slot[i].arrived);
+    }
+    free(transport->traffic.sent_messages);
+    free(transport->outgoing);
+}

@@ -1,0 +1,566 @@
+/* test_transport.c - what every transport must do, on the one the environment gives
+ *
+ * Alone it tests `self`; started by mpirun every rank runs the same tests in
+ * the same order. A failed assertion leaves the others waiting, so they fail
+ * too, at the deadline. Ranks other than 0 print only failures.
+ *
+ * CE_TEST_LARGE=1 adds a message that no int can count (needs 3 GiB).
+ */
+
+#include "comm/collective.h"
+#include "comm/hello.h"
+#include "comm/transport.h"
+#include "test.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define DEADLINE_MS 60000
+
+static struct ce_transport *transport;
+
+/* ---- messages that know where they belong ---- */
+
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
+    return x ^ (x >> 31);
+}
+
+static uint64_t message_key(uint64_t round, int from, int to)
+{
+    return mix(mix(round + 1) + (uint64_t)from * 65537 + (uint64_t)to);
+}
+
+/* The 8 bytes at `word` * 8 of the message with this key. */
+static uint64_t pattern(uint64_t key, size_t word)
+{
+    return key + word * 0x9e3779b97f4a7c15U;
+}
+
+static void fill(unsigned char *data, size_t bytes, uint64_t key)
+{
+    for (size_t at = 0; at < bytes; at += 8) {
+        uint64_t value = pattern(key, at / 8);
+        memcpy(data + at, &value, bytes - at < 8 ? bytes - at : 8);
+    }
+}
+
+static bool matches(struct ce_bytes message, uint64_t key)
+{
+    const unsigned char *data = message.data;
+
+    for (size_t at = 0; at < message.bytes; at += 8) {
+        uint64_t value = pattern(key, at / 8);
+        size_t length = message.bytes - at < 8 ? message.bytes - at : 8;
+
+        if (memcmp(data + at, &value, length) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* One rank's side of an exchange: how much goes from whom to whom. */
+typedef size_t size_function(uint64_t round, int from, int to);
+
+struct side {
+    enum ce_slot slot;
+    uint64_t round;
+    size_function *size;
+    struct ce_bytes *send;
+};
+
+static void start_side(struct side *side)
+{
+    const int ranks = transport->ranks;
+    struct ce_error err = {.text = ""};
+
+    side->send = calloc((size_t)ranks, sizeof(side->send[0]));
+    assert_non_null(side->send);
+    for (int to = 0; to < ranks; to++) {
+        size_t bytes = side->size(side->round, transport->rank, to);
+        unsigned char *data = malloc(bytes + 1);
+
+        assert_non_null(data);
+        fill(data, bytes, message_key(side->round, transport->rank, to));
+        side->send[to] = (struct ce_bytes){data, bytes};
+    }
+    if (ce_exchange_start(transport, side->slot, side->send, &err) != CE_OK) {
+        fail_msg("%s", err.text);
+    }
+}
+
+static void check_message(const struct side *side, int from, struct ce_bytes message)
+{
+    const int to = transport->rank;
+
+    assert_int_equal(message.bytes, side->size(side->round, from, to));
+    assert_true(matches(message, message_key(side->round, from, to)));
+    if (from == to) {
+        assert_ptr_equal(message.data, side->send[to].data);
+    } else {
+        assert_int_equal((uintptr_t)message.data % 64, 0);
+    }
+}
+
+static void finish_side(struct side *side)
+{
+    struct ce_error err = {.text = ""};
+
+    if (ce_exchange_finish(transport, side->slot, &err) != CE_OK) {
+        fail_msg("%s", err.text);
+    }
+    for (int from = 0; from < transport->ranks; from++) {
+        check_message(side, from, transport->slot[side->slot].received[from]);
+    }
+    for (int to = 0; to < transport->ranks; to++) {
+        free((void *)(uintptr_t)side->send[to].data);
+    }
+    free(side->send);
+}
+
+static void exchange(uint64_t round, size_function *size)
+{
+    struct side side = {CE_SLOT_DISPATCH, round, size, NULL};
+
+    start_side(&side);
+    finish_side(&side);
+}
+
+/* ---- sizes ---- */
+
+/* Around the limits of cache lines, pages and MPI's eager messages. */
+static const size_t edges[] = {
+    0, 1, 7, 63, 64, 65, 4031, 4095, 4096, 4097, 65535, 65536, 65537, (1 << 20) + 3};
+
+static size_t edge_size(uint64_t round, int from, int to)
+{
+    (void)from, (void)to;
+    return edges[round];
+}
+
+static void all_sizes(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(edges) / sizeof(edges[0]); i++) {
+        exchange(i, edge_size);
+    }
+}
+
+static size_t large_to_next(uint64_t round, int from, int to)
+{
+    (void)round;
+    return to == (from + 1) % transport->ranks ? (size_t)64 << 20 : 0;
+}
+
+static void large_messages_around_a_ring(void **state)
+{
+    (void)state;
+    exchange(0, large_to_next);
+}
+
+static size_t ragged_size(uint64_t round, int from, int to)
+{
+    return message_key(round + 1000, from, to) % 20000;
+}
+
+static void ragged_sizes(void **state)
+{
+    (void)state;
+    for (uint64_t round = 0; round < 50; round++) {
+        exchange(round, ragged_size);
+    }
+}
+
+static size_t silent_size(uint64_t round, int from, int to)
+{
+    return from == (int)round ? 0 : ragged_size(round, from, to);
+}
+
+static void rank_that_sends_nothing(void **state)
+{
+    (void)state;
+    for (int silent = 0; silent < transport->ranks; silent++) {
+        exchange((uint64_t)silent, silent_size);
+    }
+}
+
+static size_t deaf_size(uint64_t round, int from, int to)
+{
+    return to == (int)round ? 0 : ragged_size(round, from, to);
+}
+
+static void rank_that_receives_nothing(void **state)
+{
+    (void)state;
+    for (int deaf = 0; deaf < transport->ranks; deaf++) {
+        exchange((uint64_t)deaf, deaf_size);
+    }
+}
+
+static void message_beyond_an_int(void **state)
+{
+    (void)state;
+    const size_t bytes = (size_t)INT_MAX + (3 << 20) + 5;
+    const bool sends = transport->rank == transport->ranks - 1;
+    struct ce_error err = {.text = ""};
+
+    if (getenv("CE_TEST_LARGE") == NULL) {
+        skip();
+    }
+    struct ce_bytes *send = calloc((size_t)transport->ranks, sizeof(send[0]));
+    unsigned char *data = MAP_FAILED;
+    if (sends) {
+        data = mmap(
+            NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        assert_true(data != MAP_FAILED);
+        data[0] = 1, data[(size_t)INT_MAX + 1] = 2, data[bytes - 1] = 3;
+        send[0] = (struct ce_bytes){data, bytes};
+    }
+    if (ce_exchange_start(transport, CE_SLOT_DISPATCH, send, &err) != CE_OK ||
+        ce_exchange_finish(transport, CE_SLOT_DISPATCH, &err) != CE_OK) {
+        fail_msg("%s", err.text);
+    }
+    if (transport->rank == 0) {
+        struct ce_bytes message =
+            transport->slot[CE_SLOT_DISPATCH].received[transport->ranks - 1];
+        const unsigned char *got = message.data;
+
+        assert_int_equal(message.bytes, bytes);
+        assert_int_equal(got[0], 1);
+        assert_int_equal(got[(size_t)INT_MAX + 1], 2);
+        assert_int_equal(got[bytes - 1], 3);
+    }
+    if (sends) {
+        munmap(data, bytes);
+    }
+    free(send);
+}
+
+/* ---- rounds, order and overlap ---- */
+
+static size_t small_size(uint64_t round, int from, int to)
+{
+    return message_key(round, to, from) % 65;
+}
+
+static void many_small_rounds(void **state)
+{
+    (void)state;
+    const uint64_t before = transport->slot[CE_SLOT_DISPATCH].round;
+
+    for (uint64_t round = 0; round < 1000; round++) {
+        exchange(round, small_size);
+    }
+    assert_int_equal(transport->slot[CE_SLOT_DISPATCH].round, before + 1000);
+}
+
+static void take_all_with_next(struct side *side)
+{
+    struct ce_error err = {.text = ""};
+    uint64_t seen = 0;
+
+    for (int i = 0; i <= transport->ranks; i++) {
+        struct ce_bytes message;
+        int source;
+
+        if (ce_exchange_next(transport, side->slot, &source, &message, &err) != CE_OK) {
+            fail_msg("%s", err.text);
+        }
+        if (i == transport->ranks) {
+            assert_int_equal(source, -1);
+            break;
+        }
+        assert_true(i > 0 || source == transport->rank);
+        assert_false(seen >> source & 1);
+        seen |= (uint64_t)1 << source;
+        check_message(side, source, message);
+    }
+}
+
+static void next_returns_each_source_once(void **state)
+{
+    (void)state;
+    for (uint64_t round = 0; round < 100; round++) {
+        struct side side = {CE_SLOT_COMBINE, round, ragged_size, NULL};
+
+        start_side(&side);
+        take_all_with_next(&side);
+        finish_side(&side);
+    }
+}
+
+static void sleep_ms(long ms)
+{
+    struct timespec time = {0, ms * 1000000};
+
+    (void)nanosleep(&time, NULL);
+}
+
+/* While one rank dawdles the others are a round ahead: what they sent for the
+ * next round must not be taken for this one. */
+static void fast_peers_do_not_overtake(void **state)
+{
+    (void)state;
+    for (uint64_t round = 0; round < 20; round++) {
+        struct side side = {CE_SLOT_DISPATCH, round, small_size, NULL};
+
+        start_side(&side);
+        if ((int)(round % 5) == transport->rank) {
+            sleep_ms(5);
+        }
+        finish_side(&side);
+    }
+}
+
+static size_t overlap_size(uint64_t round, int from, int to)
+{
+    return 200000 + ragged_size(round, from, to);
+}
+
+/* Even and odd ranks finish the two slots in opposite order, with messages too
+ * large to leave before the receiver has asked for them. */
+static void two_slots_in_flight(void **state)
+{
+    (void)state;
+    for (uint64_t round = 0; round < 20; round++) {
+        struct side dispatch = {CE_SLOT_DISPATCH, round, overlap_size, NULL};
+        struct side combine = {CE_SLOT_COMBINE, round + 100, overlap_size, NULL};
+
+        start_side(&dispatch);
+        start_side(&combine);
+        finish_side(transport->rank % 2 == 0 ? &combine : &dispatch);
+        finish_side(transport->rank % 2 == 0 ? &dispatch : &combine);
+    }
+}
+
+static void messages_stay_until_the_next_start(void **state)
+{
+    (void)state;
+    struct side side = {CE_SLOT_COMBINE, 7, ragged_size, NULL};
+    const int from = (transport->rank + 1) % transport->ranks;
+
+    exchange(0, ragged_size);
+    const struct ce_bytes kept = transport->slot[CE_SLOT_DISPATCH].received[from];
+    start_side(&side);
+    finish_side(&side);
+    if (from != transport->rank) {
+        assert_true(matches(kept, message_key(0, from, transport->rank)));
+    }
+}
+
+/* ---- collectives ---- */
+
+static void check_all(const struct ce_bytes *all, uint64_t round)
+{
+    for (int from = 0; from < transport->ranks; from++) {
+        assert_int_equal(all[from].bytes, 5 * (size_t)from);
+        assert_true(matches(all[from], message_key(round, from, 0)));
+    }
+}
+
+static void gather_and_broadcast(void **state)
+{
+    (void)state;
+    unsigned char data[1024];
+    const struct ce_bytes mine = {data, 5 * (size_t)transport->rank};
+    const struct ce_bytes *all;
+    struct ce_bytes out;
+
+    for (uint64_t round = 0; round < 10; round++) {
+        fill(data, mine.bytes, message_key(round, transport->rank, 0));
+        assert_int_equal(ce_allgather(transport, mine, &all, NULL), CE_OK);
+        check_all(all, round);
+        assert_int_equal(ce_gather(transport, mine, &all, NULL), CE_OK);
+        if (transport->rank == 0) {
+            check_all(all, round);
+        } else {
+            assert_null(all);
+        }
+        fill(data, sizeof(data), message_key(round, transport->rank, 1));
+        struct ce_bytes whole = {data, sizeof(data)};
+        assert_int_equal(ce_broadcast(transport, whole, &out, NULL), CE_OK);
+        assert_int_equal(out.bytes, sizeof(data));
+        assert_true(matches(out, message_key(round, 0, 1)));
+    }
+}
+
+static void agree_with(bool fails, enum ce_status expected, int culprit)
+{
+    struct ce_error err = {.rank = -1};
+    char text[64];
+
+    (void)snprintf(err.text, sizeof(err.text), "trouble on rank %d", transport->rank);
+    enum ce_status mine = fails ? CE_ERR_NUMERIC : CE_OK;
+    assert_int_equal(ce_agree(transport, mine, &err), expected);
+    if (expected != CE_OK) {
+        (void)snprintf(text, sizeof(text), "trouble on rank %d", culprit);
+        assert_string_equal(err.text, text);
+        assert_int_equal(err.rank, culprit);
+    }
+}
+
+static void agreement(void **state)
+{
+    (void)state;
+    agree_with(false, CE_OK, 0);
+    for (int culprit = 0; culprit < transport->ranks; culprit++) {
+        agree_with(transport->rank == culprit, CE_ERR_NUMERIC, culprit);
+        agree_with(transport->rank >= culprit, CE_ERR_NUMERIC, culprit);
+        agree_with(false, CE_OK, 0);
+    }
+}
+
+/* The last rank sends nonsense where the others expect a status or a hello. */
+static void malformed_peer(void **state)
+{
+    (void)state;
+    const int last = transport->ranks - 1;
+    const struct ce_bytes nonsense = {"\xff\xff\xff\xff\xff\xff\xff\xff\xff", 9};
+    const struct ce_hello hello = {"0", "", 0, 0, 1, "host"};
+    const struct ce_bytes *all;
+    struct ce_error err = {.text = ""};
+    char summary[100];
+    int isa;
+
+    if (last == 0) {
+        skip();
+    }
+    if (transport->rank == last) {
+        assert_int_equal(ce_allgather(transport, nonsense, &all, &err), CE_OK);
+        assert_int_equal(ce_allgather(transport, nonsense, &all, &err), CE_OK);
+        return;
+    }
+    assert_int_equal(ce_agree(transport, CE_OK, &err), CE_ERR_COMM);
+    assert_int_equal(err.rank, last);
+    assert_int_equal(
+        ce_hello_exchange(transport, &hello, &isa, summary, sizeof(summary), &err),
+        CE_ERR_COMM);
+    assert_non_null(strstr(err.text, "no hello that can be read"));
+}
+
+static void hello(void **state)
+{
+    (void)state;
+    struct ce_hello mine = {"0.1.0", "wire=f32\n", 42, transport->rank + 3, 2, "here"};
+    struct ce_error err = {.text = ""};
+    char summary[100];
+    char expected[100];
+    int isa = -1;
+
+    assert_int_equal(
+        ce_hello_exchange(transport, &mine, &isa, summary, sizeof(summary), &err),
+        CE_OK);
+    assert_int_equal(isa, 3);
+    assert_non_null(strstr(summary, "here 0"));
+    if (transport->ranks == 1) {
+        return;
+    }
+    if (transport->rank == 1) {
+        mine.version = "0.1.1";
+    }
+    (void)snprintf(
+        expected, sizeof(expected), "rank 1 runs version 0.1.1, rank 0 runs 0.1.0");
+    assert_int_equal(
+        ce_hello_exchange(transport, &mine, &isa, summary, sizeof(summary), &err),
+        CE_ERR_MISMATCH);
+    assert_string_equal(err.text, expected);
+}
+
+/* ---- accounts ---- */
+
+/* What r says to have sent to us is what we received from r, and the reverse. */
+static void traffic_is_the_same_on_both_sides(void **state)
+{
+    (void)state;
+    const size_t ranks = (size_t)transport->ranks;
+    const struct ce_traffic *traffic = &transport->traffic;
+    uint64_t *mine = calloc(4 * ranks, sizeof(mine[0]));
+    const struct ce_bytes *all;
+
+    assert_non_null(mine);
+    memcpy(mine, traffic->sent_messages, ranks * sizeof(mine[0]));
+    memcpy(mine + ranks, traffic->sent_bytes, ranks * sizeof(mine[0]));
+    memcpy(mine + 2 * ranks, traffic->received_messages, ranks * sizeof(mine[0]));
+    memcpy(mine + 3 * ranks, traffic->received_bytes, ranks * sizeof(mine[0]));
+    struct ce_bytes message = {mine, 4 * ranks * sizeof(mine[0])};
+    assert_int_equal(ce_allgather(transport, message, &all, NULL), CE_OK);
+    for (size_t peer = 0; peer < ranks; peer++) {
+        const uint64_t *theirs = all[peer].data;
+        const size_t me = (size_t)transport->rank;
+
+        assert_int_equal(all[peer].bytes, message.bytes);
+        assert_true(mine[peer] > 0);
+        assert_true(mine[ranks + peer] > 0);
+        assert_int_equal(mine[peer], theirs[2 * ranks + me]);
+        assert_int_equal(mine[ranks + peer], theirs[3 * ranks + me]);
+        assert_int_equal(mine[2 * ranks + peer], theirs[me]);
+        assert_int_equal(mine[3 * ranks + peer], theirs[ranks + me]);
+    }
+    free(mine);
+}
+
+static int open_transport(void **state)
+{
+    (void)state;
+    struct ce_error err = {.text = ""};
+
+    if (ce_transport_create(&transport, "auto", DEADLINE_MS, &err) != CE_OK) {
+        (void)fprintf(stderr, "%s\n", err.text);
+        return -1;
+    }
+    return 0;
+}
+
+static int close_transport(void **state)
+{
+    (void)state;
+    ce_transport_destroy(transport);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    int rank;
+    int ranks;
+
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
+    ce_transport_launcher(&rank, &ranks);
+    if (rank > 0) {
+        /* Of cmocka's formats TAP is the one that keeps success off stderr. */
+        cmocka_set_message_output(CM_OUTPUT_TAP);
+        if (freopen("/dev/null", "w", stdout) == NULL) {
+            return EXIT_FAILURE;
+        }
+    }
+
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_sizes),
+        cmocka_unit_test(large_messages_around_a_ring),
+        cmocka_unit_test(ragged_sizes),
+        cmocka_unit_test(rank_that_sends_nothing),
+        cmocka_unit_test(rank_that_receives_nothing),
+        cmocka_unit_test(message_beyond_an_int),
+        cmocka_unit_test(many_small_rounds),
+        cmocka_unit_test(next_returns_each_source_once),
+        cmocka_unit_test(fast_peers_do_not_overtake),
+        cmocka_unit_test(two_slots_in_flight),
+        cmocka_unit_test(messages_stay_until_the_next_start),
+        cmocka_unit_test(gather_and_broadcast),
+        cmocka_unit_test(agreement),
+        cmocka_unit_test(malformed_peer),
+        cmocka_unit_test(hello),
+        cmocka_unit_test(traffic_is_the_same_on_both_sides),
+    };
+
+    return cmocka_run_group_tests_name(
+        "transport", tests, open_transport, close_transport);
+}

@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""check_fault.py PROGRAM FAULT: the job ends, soon, with the right code and text, and leaves no process."""
+import os, pathlib, re, subprocess, sys, time
+
+RANKS = 3
+DEADLINE_MS = 1000
+TIMEOUT = r"rank [01]: dispatch round 1: no message after 1000 ms from rank 2 \(of 3\); sends not done: "
+
+# fault: exit code of the job, what every line of a waiting rank says (None: there is none)
+EXPECTED = {
+    "late-abort": (42, TIMEOUT + "none"),
+    "late-exit": (3, TIMEOUT + "none"),
+    "unsent": (42, TIMEOUT + "rank 2"),
+    "leaves": (42, TIMEOUT + "none"),
+    "killed": (128 + 9, None),
+    "self": (3, "transport self was asked for in a launch of several processes"),
+}
+
+
+def processes_with(token):
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if token.encode() in entry.read_bytes():
+                found.append(entry.parent.name)
+        except OSError:
+            pass  # it ended while we looked
+    return found
+
+
+def main(program, fault):
+    code, text = EXPECTED[fault]
+    token = f"fault-token-{os.getpid()}"
+    mpirun = pathlib.Path(__file__).with_name("mpirun.sh")
+    run = subprocess.run([mpirun, str(RANKS), program, fault, token], env={**os.environ, "CE_TEST_SECONDS": "60"},
+                         stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if run.returncode == 77:
+        return 77
+    wrong = []
+    if run.returncode != code:
+        wrong.append(f"exit code {run.returncode}, not {code}")
+    lines = re.findall(r"fault: (.*) \(waited (\d+) ms\)", run.stderr)
+    if bool(lines) != bool(text):
+        wrong.append(f"{len(lines)} ranks reported")
+    for line, waited in lines:
+        if not re.match(text or "", line):
+            wrong.append(f"a rank said: {line}")
+        if fault != "self" and not DEADLINE_MS <= int(waited) <= DEADLINE_MS + 1000:
+            wrong.append(f"a rank waited {waited} ms")
+    limit = time.monotonic() + 10
+    while (left := processes_with(token)) and time.monotonic() < limit:
+        time.sleep(0.1)
+    if left:
+        wrong.append(f"processes left: {left}")
+    if wrong:
+        print(run.stderr, *wrong, sep="\n", file=sys.stderr)
+    return bool(wrong)
+
+
+sys.exit(main(*sys.argv[1:]))
