@@ -14,10 +14,19 @@
 
 #include <stddef.h>
 
+/* One tensor and the file it is in. */
+struct ce_checkpoint_entry {
+    const char *name;
+    const struct ce_tensor *tensor;
+    const struct ce_safetensors *file;
+};
+
 struct ce_checkpoint {
     char *dir;
     size_t files;
     struct ce_safetensors *file;
+    size_t count;
+    struct ce_checkpoint_entry *entries; /* of all files, sorted by name */
 };
 
 CE_MUST_CHECK enum ce_status ce_checkpoint_open(struct ce_checkpoint *checkpoint,

@@ -36,7 +36,8 @@ struct ce_layer_weights {
     const float *q_bias, *k_bias, *v_bias, *o_bias; /* NULL without attention_bias */
     struct ce_matrix router;                        /* [E][d] */
     struct ce_expert_weights *experts;              /* [E], indexed by expert id */
-    const float *compressed; /* [E][3][d] scaling vectors, NULL: all ones */
+    const float *compressed; /* [E][3][width] scaling vectors, NULL: all ones */
+    size_t compressed_width; /* max(d, f) */
 };
 
 struct ce_weights {
@@ -45,6 +46,7 @@ struct ce_weights {
     struct ce_matrix output;    /* [vocab][d], lm_head or the embedding */
     const float *norm;          /* [d] */
     struct ce_layer_weights *layers;
+    struct ce_expert_weights *experts; /* [layers][E], what the layers point into */
     size_t dense_bytes;
     size_t expert_bytes;     /* resident bytes of owned full experts */
     size_t compressed_bytes; /* resident bytes of the compressed tables */
@@ -60,17 +62,26 @@ struct ce_weights_request {
 };
 
 /* Checks names, shapes and dtypes of every tensor of the model, owned or not,
- * and refuses leftovers it does not know; computes the bytes that loading will
- * take on this rank. */
-CE_MUST_CHECK enum ce_status ce_weights_plan(const struct ce_weights_request *request,
-                                             size_t *bytes,
+ * and refuses leftovers it does not know. `plan` gets the byte counts that
+ * loading will have on this rank (plan->arena.used in all) and no data; destroy
+ * it like weights. */
+CE_MUST_CHECK enum ce_status ce_weights_plan(struct ce_weights *plan,
+                                             const struct ce_weights_request *request,
                                              struct ce_error *err);
 
-/* `missing_tables` (may be NULL) gets the number of layers without a table. */
+/* Plans, takes the memory and copies, with a line of progress every 4 GiB.
+ * *missing_tables gets the number of layers without a table. On failure the
+ * weights are still to be destroyed. */
 CE_MUST_CHECK enum ce_status ce_weights_load(struct ce_weights *weights,
                                              const struct ce_weights_request *request,
                                              size_t *missing_tables,
                                              struct ce_error *err);
+
+/* What a dummy model of this configuration will take; like ce_weights_plan. */
+CE_MUST_CHECK enum ce_status ce_weights_plan_dummy(struct ce_weights *plan,
+                                                   const struct ce_config *config,
+                                                   const unsigned char *owned,
+                                                   struct ce_error *err);
 
 /* Random weights of the right shapes and of config's dtype, a pure function of
  * (seed, tensor, element): the same for any number of ranks. For benchmarks. */

@@ -74,8 +74,9 @@ CE_MUST_CHECK enum ce_status ce_tokenizer_decode(const struct ce_tokenizer *toke
 struct ce_decode_stream {
     const struct ce_tokenizer *tokenizer;
     bool skip_specials;
-    struct ce_ids pending;
-    size_t emitted; /* bytes of the pending text that were given out */
+    struct ce_text held; /* bytes whose text later tokens can still change */
+    bool begun;          /* nothing is stripped any more */
+    size_t stripped;     /* characters dropped at the beginning */
 };
 void ce_decode_stream_init(struct ce_decode_stream *stream,
                            const struct ce_tokenizer *tokenizer,

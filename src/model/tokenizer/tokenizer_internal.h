@@ -1,0 +1,25 @@
+/* tokenizer_internal.h - what a tokenizer consists of */
+
+#ifndef CE_MODEL_TOKENIZER_TOKENIZER_INTERNAL_H
+#define CE_MODEL_TOKENIZER_TOKENIZER_INTERNAL_H
+
+#include "model/tokenizer/added_tokens.h"
+#include "model/tokenizer/bpe.h"
+#include "model/tokenizer/decoder.h"
+#include "model/tokenizer/normalizer.h"
+#include "model/tokenizer/post_processor.h"
+#include "model/tokenizer/pretokenizer.h"
+#include "model/tokenizer/token_table.h"
+
+/* In the order text goes through them. */
+struct ce_tokenizer {
+    struct ce_added_tokens added;
+    struct ce_normalizer normalizer;
+    struct ce_pretokenizer pretokenizer;
+    struct ce_bpe bpe;
+    struct ce_post_processor post;
+    struct ce_token_table tokens;
+    struct ce_decoder decoder;
+};
+
+#endif

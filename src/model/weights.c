@@ -1,0 +1,53 @@
+/* weights.c - the lists and counts all weights have, loaded or dummy */
+
+#include "model/weights.h"
+
+#include "model/weights_internal.h"
+
+#include <stdlib.h>
+
+enum ce_status ce_weights_take_layers(struct ce_weights *weights,
+                                      const struct ce_config *config,
+                                      struct ce_error *err)
+{
+    size_t d = config->hidden_size;
+    size_t f = config->intermediate_size;
+
+    weights->layers = calloc(config->layers, sizeof(weights->layers[0]));
+    weights->experts =
+        calloc(config->layers * config->experts, sizeof(weights->experts[0]));
+    if (weights->layers == NULL || weights->experts == NULL) {
+        return ce_fail(err, CE_ERR_NOMEM, "no memory for the list of layers");
+    }
+    for (size_t l = 0; l < config->layers; l++) {
+        weights->layers[l].experts = weights->experts + l * config->experts;
+        weights->layers[l].compressed_width = d > f ? d : f;
+    }
+    return CE_OK;
+}
+
+void ce_weights_count(struct ce_weights *weights,
+                      enum ce_tensor_role role,
+                      size_t bytes)
+{
+    switch (role) {
+    case CE_TENSOR_EXPERT:
+        weights->expert_bytes += bytes;
+        break;
+    case CE_TENSOR_TABLE:
+        weights->compressed_bytes += bytes;
+        break;
+    case CE_TENSOR_MATRIX:
+    case CE_TENSOR_VECTOR:
+        weights->dense_bytes += bytes;
+        break;
+    }
+}
+
+void ce_weights_destroy(struct ce_weights *weights)
+{
+    free(weights->layers);
+    free(weights->experts);
+    ce_arena_destroy(&weights->arena);
+    *weights = (struct ce_weights){0};
+}
