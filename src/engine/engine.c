@@ -1,0 +1,401 @@
+/* engine.c - from a checkpoint directory to an engine, on all ranks together
+ *
+ * Each phase is done by every rank alone and then agreed upon, so that a rank
+ * that fails ends all with its message instead of leaving them waiting.
+ */
+
+#include "engine/engine.h"
+
+#include "base/log.h"
+#include "base/version.h"
+#include "comm/collective.h"
+#include "comm/hello.h"
+
+#include <inttypes.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What is open only while loading. */
+struct loading {
+    struct ce_checkpoint checkpoint;
+    struct ce_safetensors tables;
+    unsigned char *owned;
+    struct ce_weights_request request;
+};
+
+void ce_engine_options_init(struct ce_engine_options *options)
+{
+    *options = (struct ce_engine_options){.compressed = CE_COMPRESSED_DEFAULT,
+                                          .step_tokens = 512,
+                                          .step_logits = 512,
+                                          .cache_tokens = 4096};
+}
+
+static enum ce_status check_options(const struct ce_engine_options *options,
+                                    struct ce_error *err)
+{
+    if (options->model == NULL) {
+        return ce_fail(err, CE_ERR_ARG, "no model directory was given");
+    }
+    if (options->step_tokens == 0 || options->step_logits == 0 ||
+        options->cache_tokens == 0) {
+        return ce_fail(err, CE_ERR_ARG, "a step and the cache need room for a token");
+    }
+    if (options->compressed > 0 && options->truncated > 0) {
+        return ce_fail(err,
+                       CE_ERR_ARG,
+                       "--compressed %d and --truncated %d exclude each other",
+                       options->compressed,
+                       options->truncated);
+    }
+    return CE_OK;
+}
+
+/* Phase 1: files that say what the model is. */
+static enum ce_status open_files(struct ce_engine *engine,
+                                 const struct ce_engine_options *options,
+                                 struct loading *loading,
+                                 struct ce_error *err)
+{
+    enum ce_status status = check_options(options, err);
+
+    if (status == CE_OK) {
+        status = ce_config_load(&engine->config, options->model, err);
+    }
+    if (status == CE_OK && !options->dummy_weights) {
+        status = ce_checkpoint_open(&loading->checkpoint, options->model, err);
+    }
+    if (status == CE_OK && options->compressed_experts != NULL) {
+        status =
+            ce_safetensors_open(&loading->tables, options->compressed_experts, err);
+    }
+    if (status == CE_OK) {
+        status = ce_isa_choose(&engine->isa, err);
+    }
+    return status;
+}
+
+/* n_ce of a separate file of tables: its metadata, else the config's. */
+static enum ce_status tables_n_ce(const struct ce_engine *engine,
+                                  const struct ce_safetensors *tables,
+                                  long *n_ce,
+                                  struct ce_error *err)
+{
+    const char *text = ce_safetensors_metadata(tables, "n_ce");
+    char *end = NULL;
+
+    *n_ce = (long)engine->config.n_ce;
+    if (text != NULL) {
+        *n_ce = strtol(text, &end, 10);
+        if (end == text || *end != '\0') {
+            return ce_fail(err,
+                           CE_ERR_FORMAT,
+                           "%s: metadata n_ce is \"%.20s\", not a number",
+                           tables->path,
+                           text);
+        }
+    }
+    if (*n_ce == 0) {
+        return ce_fail(err,
+                       CE_ERR_ARG,
+                       "%s: neither its metadata nor config.json says n_ce; give "
+                       "--compressed N",
+                       tables->path);
+    }
+    return CE_OK;
+}
+
+/* How many of a token's experts run in full, and how many are compressed. */
+static enum ce_status choose_experts(struct ce_engine *engine,
+                                     const struct ce_engine_options *options,
+                                     const struct loading *loading,
+                                     struct ce_error *err)
+{
+    long top_k = (long)engine->config.top_k;
+    long n_ce = options->compressed;
+    enum ce_status status = CE_OK;
+
+    if (options->truncated > 0) {
+        n_ce = 0;
+    } else if (n_ce == CE_COMPRESSED_DEFAULT && loading->tables.count > 0) {
+        status = tables_n_ce(engine, &loading->tables, &n_ce, err);
+    } else if (n_ce == CE_COMPRESSED_DEFAULT) {
+        n_ce = engine->config.use_ce ? (long)engine->config.n_ce : 0;
+    }
+    if (status != CE_OK) {
+        return status;
+    }
+    if (n_ce < 0 || n_ce >= top_k || options->truncated < 0 ||
+        options->truncated >= top_k) {
+        return ce_fail(
+            err,
+            CE_ERR_ARG,
+            "n_ce (--compressed or --truncated) %ld is out of range: 0 to %ld, "
+            "one less than num_experts_per_tok",
+            options->truncated > 0 ? (long)options->truncated : n_ce,
+            top_k - 1);
+    }
+    engine->compressed = (size_t)n_ce;
+    engine->mains = (size_t)(top_k - n_ce - options->truncated);
+    return CE_OK;
+}
+
+/* Phase 2: all ranks want the same thing; the kernel set all can run. */
+static enum ce_status compare_ranks(struct ce_engine *engine,
+                                    const struct ce_engine_options *options,
+                                    struct ce_error *err)
+{
+    char host[64] = "";
+    char text[256];
+    struct ce_hello hello = {.version = CE_VERSION,
+                             .options = text,
+                             .config_hash = ce_config_hash(&engine->config),
+                             .isa = (int)engine->isa,
+                             .threads = omp_get_max_threads(),
+                             .host = host};
+    int lowest = 0;
+    enum ce_status status = CE_OK;
+
+    (void)gethostname(host, sizeof(host) - 1);
+    (void)snprintf(
+        text,
+        sizeof(text),
+        "compressed=%zu\nmains=%zu\nstep-tokens=%zu\nweights=%s\nseed=%" PRIu64 "\n",
+        engine->compressed,
+        engine->mains,
+        options->step_tokens,
+        options->dummy_weights ? "dummy" : "stored",
+        options->dummy_weights ? options->dummy_seed : 0);
+    status = ce_hello_exchange(
+        engine->transport, &hello, &lowest, engine->hosts, sizeof(engine->hosts), err);
+    if (status == CE_OK) {
+        engine->isa = (enum ce_isa)lowest;
+        engine->kernels = ce_kernels_get(engine->isa);
+    }
+    return status;
+}
+
+static enum ce_status
+place_experts(struct ce_engine *engine, struct loading *loading, struct ce_error *err)
+{
+    const struct ce_config *config = &engine->config;
+    enum ce_status status = ce_placement_contiguous(&engine->placement,
+                                                    config->layers,
+                                                    config->experts,
+                                                    engine->transport->ranks,
+                                                    err);
+
+    if (status != CE_OK) {
+        return status;
+    }
+    loading->owned = calloc(config->layers * config->experts, 1);
+    if (loading->owned == NULL) {
+        return ce_fail(err, CE_ERR_NOMEM, "no memory for the placement");
+    }
+    ce_placement_mask(&engine->placement, engine->transport->rank, loading->owned);
+    return CE_OK;
+}
+
+/* Phase 3: every tensor is there and has its shape; what will it take? */
+static enum ce_status plan_weights(struct ce_engine *engine,
+                                   const struct ce_engine_options *options,
+                                   struct loading *loading,
+                                   struct ce_weights *plan,
+                                   struct ce_error *err)
+{
+    enum ce_status status = place_experts(engine, loading, err);
+
+    if (status != CE_OK) {
+        return status;
+    }
+    loading->request = (struct ce_weights_request){
+        .config = &engine->config,
+        .checkpoint = &loading->checkpoint,
+        .tables = options->compressed_experts != NULL ? &loading->tables : NULL,
+        .owned = loading->owned,
+        .want_compressed = engine->compressed > 0};
+    if (options->dummy_weights) {
+        return ce_weights_plan_dummy(plan, &engine->config, loading->owned, err);
+    }
+    return ce_weights_plan(plan, &loading->request, err);
+}
+
+static void warn_missing_tables(const struct ce_engine *engine, size_t missing)
+{
+    if (missing > 0) {
+        ce_log(CE_LOG_WARN,
+               "%zu of %zu layers have no table of compressed experts "
+               "(model.layers.N.mlp.ces): ones are used, which is plain truncation",
+               missing,
+               engine->config.layers);
+    }
+}
+
+/* Phase 4: the memory and the bytes. */
+static enum ce_status load(struct ce_engine *engine,
+                           const struct ce_engine_options *options,
+                           struct loading *loading,
+                           struct ce_error *err)
+{
+    size_t missing = 0;
+    struct ce_arena measure = {0};
+    enum ce_status status = CE_OK;
+
+    if (options->dummy_weights) {
+        status = ce_weights_dummy(&engine->weights,
+                                  &engine->config,
+                                  loading->owned,
+                                  options->dummy_seed,
+                                  err);
+    } else {
+        status = ce_weights_load(&engine->weights, &loading->request, &missing, err);
+    }
+    if (status != CE_OK) {
+        return status;
+    }
+    if (ce_log_is_speaker()) {
+        warn_missing_tables(engine, missing);
+    }
+    ce_arena_measure(&measure);
+    ce_engine_take(engine, &measure);
+    status = ce_arena_create(&engine->arena, measure.used, err);
+    if (status == CE_OK) {
+        ce_engine_take(engine, &engine->arena);
+    }
+    return status;
+}
+
+static void log_engine(const struct ce_engine *engine)
+{
+    if (!ce_log_is_speaker()) {
+        return;
+    }
+    ce_log(CE_LOG_INFO,
+           "%s; transport %s, kernels %s",
+           engine->hosts,
+           engine->transport->ops->name,
+           engine->kernels->name);
+    ce_log(CE_LOG_INFO,
+           "memory of rank 0: dense %.1f MiB, experts %.1f MiB, compressed tables %.2f "
+           "MiB, KV cache up to %.1f MiB, buffers up to %.1f MiB",
+           (double)engine->plan.dense / 0x1p20,
+           (double)engine->plan.experts / 0x1p20,
+           (double)engine->plan.compressed / 0x1p20,
+           (double)engine->plan.cache / 0x1p20,
+           (double)engine->plan.scratch / 0x1p20);
+}
+
+/* Loading takes longer than a step: ranks may wait that much longer for the
+ * slowest file system. */
+#define LOADING_DEADLINE_FACTOR 30
+
+/* The longest sequence the context and the cache allow, in whole pages. */
+static size_t longest_sequence(const struct ce_engine *engine)
+{
+    size_t tokens = engine->config.max_positions;
+
+    if (tokens > engine->options.cache_tokens) {
+        tokens = engine->options.cache_tokens;
+    }
+    return (tokens + CE_PAGE_TOKENS - 1) / CE_PAGE_TOKENS * CE_PAGE_TOKENS;
+}
+
+static enum ce_status create(struct ce_engine *engine,
+                             const struct ce_engine_options *options,
+                             struct loading *loading,
+                             struct ce_error *err)
+{
+    struct ce_transport *transport = engine->transport;
+    struct ce_weights plan = {0};
+    enum ce_status status = open_files(engine, options, loading, err);
+
+    if (status == CE_OK) {
+        status = choose_experts(engine, options, loading, err);
+    }
+    status = ce_agree(transport, status, err);
+    if (status == CE_OK) {
+        status = compare_ranks(engine, options, err);
+    }
+    if (status != CE_OK) {
+        return status;
+    }
+    engine->sequence_positions = longest_sequence(engine);
+    status =
+        ce_agree(transport, plan_weights(engine, options, loading, &plan, err), err);
+    if (status == CE_OK) {
+        status = ce_engine_check_memory(engine, &plan, err);
+    }
+    ce_weights_destroy(&plan);
+    if (status == CE_OK) {
+        status = ce_agree(transport, load(engine, options, loading, err), err);
+    }
+    return status;
+}
+
+enum ce_status ce_engine_create(struct ce_engine **out,
+                                struct ce_transport *transport,
+                                const struct ce_engine_options *options,
+                                struct ce_error *err)
+{
+    struct ce_engine *engine = calloc(1, sizeof(*engine));
+    struct loading loading = {0};
+    enum ce_status status = CE_OK;
+
+    *out = NULL;
+    if (engine == NULL) {
+        return ce_agree(
+            transport, ce_fail(err, CE_ERR_NOMEM, "no memory for an engine"), err);
+    }
+    engine->transport = transport;
+    engine->options = *options;
+    engine->options.model = NULL;
+    engine->options.compressed_experts = NULL;
+    transport->deadline_ms *= LOADING_DEADLINE_FACTOR;
+    status = create(engine, options, &loading, err);
+    transport->deadline_ms /= LOADING_DEADLINE_FACTOR;
+    free(loading.owned);
+    ce_safetensors_close(&loading.tables);
+    ce_checkpoint_close(&loading.checkpoint);
+    if (status != CE_OK) {
+        ce_engine_destroy(engine);
+        return status;
+    }
+    log_engine(engine);
+    *out = engine;
+    return CE_OK;
+}
+
+void ce_engine_destroy(struct ce_engine *engine)
+{
+    if (engine == NULL) {
+        return;
+    }
+    ce_arena_destroy(&engine->arena);
+    ce_weights_destroy(&engine->weights);
+    ce_placement_destroy(&engine->placement);
+    free(engine);
+}
+
+void ce_engine_reset_counters(struct ce_engine *engine)
+{
+    engine->counters = (struct ce_engine_counters){0};
+    engine->moe.counters = (struct ce_moe_counters){0};
+}
+
+size_t ce_engine_vocab_size(const struct ce_engine *engine)
+{
+    return engine->config.vocab_size;
+}
+
+size_t ce_engine_max_positions(const struct ce_engine *engine)
+{
+    return engine->config.max_positions;
+}
+
+size_t ce_engine_compressed(const struct ce_engine *engine)
+{
+    return engine->compressed;
+}

@@ -1,0 +1,141 @@
+/* engine.h - the parts of an engine, for the files of this folder and the tools
+ *
+ * The calls are those of cemoe/cemoe.h.
+ */
+
+#ifndef CE_ENGINE_ENGINE_H
+#define CE_ENGINE_ENGINE_H
+
+#include "base/arena.h"
+#include "cemoe/cemoe.h"
+#include "comm/transport.h"
+#include "engine/kv_cache.h"
+#include "kernels/kernels.h"
+#include "model/config.h"
+#include "model/weights.h"
+#include "moe/moe.h"
+#include "moe/placement.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum ce_stage {
+    CE_STAGE_EMBED = 0,
+    CE_STAGE_ATTENTION,
+    CE_STAGE_MOE, /* all of it; its parts are in moe.counters */
+    CE_STAGE_LOGITS,
+    CE_STAGE_AGREE,
+    CE_STAGES
+};
+
+/* Totals since creation, of this rank. */
+struct ce_engine_counters {
+    uint64_t steps;
+    uint64_t tokens;
+    uint64_t logits;
+    uint64_t stage_ns[CE_STAGES];
+};
+
+/* Bytes this rank needs, known before anything is loaded. */
+struct ce_memory_plan {
+    size_t dense;
+    size_t experts;
+    size_t compressed;
+    size_t cache;
+    size_t scratch;
+    size_t total;
+};
+
+/* The tokens of one step, flattened: token t is new in item[t] at position[t]. */
+struct ce_batch {
+    size_t tokens;
+    const struct ce_sequence **sequence; /* [step_tokens] */
+    uint32_t *position;                  /* [step_tokens] */
+    int32_t *id;                         /* [step_tokens] */
+    size_t rows;
+    uint32_t *logits_token; /* [step_logits] the token of each row of logits */
+};
+
+/* Rows of one step; [step_tokens] of everything but the logits. */
+struct ce_activations {
+    float *hidden; /* [d] the residual stream */
+    float *normed; /* [d] */
+    float *q;      /* [heads * head_dim], then the attention's result */
+    float *k;      /* [kv_heads * head_dim] */
+    float *v;      /* [kv_heads * head_dim] */
+    float *mixed;  /* [heads * head_dim] attention before the output projection */
+    float *branch; /* [d] what a branch adds to hidden */
+    float *last;   /* [step_logits][d] */
+    float *logits; /* [step_logits][vocab] */
+};
+
+/* Per OpenMP thread. */
+struct ce_attention_scratch {
+    const float **keys;   /* [pages of a sequence] */
+    const float **values; /* [pages of a sequence] */
+    float *scores;        /* [positions of a sequence] */
+};
+
+/* Sees values as a step computes them; for golden tests and debugging. `name` is
+ * "embed", "attn_out" (before the residual), "moe_in", "moe_out" or "out" (the
+ * residual stream after a layer); values are [tokens][hidden], valid during the
+ * call; the routing is in engine->moe.routing at "moe_out". */
+struct ce_observer {
+    void (*see)(void *context,
+                const char *name,
+                size_t layer,
+                const float *values,
+                size_t tokens,
+                size_t hidden);
+    void *context;
+};
+
+struct ce_engine {
+    struct ce_transport *transport;
+    struct ce_config config;
+    struct ce_engine_options options; /* strings are not kept: NULL */
+    size_t compressed; /* n_ce in use: auxiliary experts that are compressed */
+    size_t mains;      /* experts of a token that run in full */
+    enum ce_isa isa;
+    const struct ce_kernels *kernels;
+    struct ce_placement placement;
+    struct ce_weights weights;
+    struct ce_memory_plan plan;
+    struct ce_arena arena;
+    size_t sequence_positions; /* longest possible sequence */
+    float *cosine;             /* [sequence_positions][head_dim / 2] */
+    float *sine;
+    struct ce_kv_cache cache;
+    struct ce_moe moe;
+    struct ce_batch batch;
+    struct ce_activations act;
+    int threads;
+    struct ce_attention_scratch *scratch; /* [threads] */
+    uint32_t step;
+    struct ce_observer observer; /* see is NULL: nobody */
+    struct ce_engine_counters counters;
+    char hosts[256]; /* ranks, hosts and threads, for the log */
+};
+
+/* Counters and stage times from zero; those of the transport go on. */
+void ce_engine_reset_counters(struct ce_engine *engine);
+
+/* One layer's attention for the batch: adds to act.hidden. (attention.c) */
+void ce_attention_run(struct ce_engine *engine, size_t layer);
+
+/* The whole model over engine->batch, from ids to act.logits, each rank its own
+ * tokens. `status` is this rank's failure so far. Collective. (forward.c) */
+CE_MUST_CHECK enum ce_status
+ce_forward(struct ce_engine *engine, enum ce_status status, struct ce_error *err);
+
+/* Takes what lives as long as the engine from its arena. (engine_memory.c) */
+void ce_engine_take(struct ce_engine *engine, struct ce_arena *arena);
+/* Fills plan; compares the sum over the ranks of each host with what is free
+ * there. Collective. */
+CE_MUST_CHECK enum ce_status
+ce_engine_check_memory(struct ce_engine *engine,
+                       const struct ce_weights *weights_plan,
+                       struct ce_error *err);
+
+#endif

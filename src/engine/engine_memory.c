@@ -1,0 +1,202 @@
+/* engine_memory.c - what an engine needs, known before anything is loaded */
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "comm/collective.h"
+#include "engine/engine.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+#include <unistd.h>
+
+static void take_batch(struct ce_engine *engine, struct ce_arena *arena)
+{
+    struct ce_batch *batch = &engine->batch;
+    size_t tokens = engine->options.step_tokens;
+
+    batch->sequence = ce_arena_take(arena, tokens, sizeof(batch->sequence[0]));
+    batch->position = ce_arena_take(arena, tokens, sizeof(batch->position[0]));
+    batch->id = ce_arena_take(arena, tokens, sizeof(batch->id[0]));
+    batch->logits_token = ce_arena_take(
+        arena, engine->options.step_logits, sizeof(batch->logits_token[0]));
+}
+
+static float *take_rows(struct ce_arena *arena, size_t rows, size_t width)
+{
+    return ce_arena_take(arena, rows, width * sizeof(float));
+}
+
+static void take_activations(struct ce_engine *engine, struct ce_arena *arena)
+{
+    const struct ce_config *config = &engine->config;
+    struct ce_activations *act = &engine->act;
+    size_t tokens = engine->options.step_tokens;
+    size_t q = config->heads * config->head_dim;
+    size_t kv = config->kv_heads * config->head_dim;
+
+    act->hidden = take_rows(arena, tokens, config->hidden_size);
+    act->normed = take_rows(arena, tokens, config->hidden_size);
+    act->q = take_rows(arena, tokens, q);
+    act->k = take_rows(arena, tokens, kv);
+    act->v = take_rows(arena, tokens, kv);
+    act->mixed = take_rows(arena, tokens, q);
+    act->branch = take_rows(arena, tokens, config->hidden_size);
+    act->last = take_rows(arena, engine->options.step_logits, config->hidden_size);
+    act->logits = take_rows(arena, engine->options.step_logits, config->vocab_size);
+}
+
+static void take_scratch(struct ce_engine *engine, struct ce_arena *arena)
+{
+    size_t pages = engine->sequence_positions / CE_PAGE_TOKENS;
+
+    engine->threads = omp_get_max_threads();
+    engine->scratch =
+        ce_arena_take(arena, (size_t)engine->threads, sizeof(engine->scratch[0]));
+    for (int i = 0; i < engine->threads; i++) {
+        struct ce_attention_scratch scratch = {
+            .keys = ce_arena_take(arena, pages, sizeof(scratch.keys[0])),
+            .values = ce_arena_take(arena, pages, sizeof(scratch.values[0])),
+            .scores = take_rows(arena, engine->sequence_positions, 1),
+        };
+
+        if (engine->scratch != NULL) {
+            engine->scratch[i] = scratch;
+        }
+    }
+}
+
+/* Angles as Hugging Face computes them: frequency and angle in F32; cosine and
+ * sine are then rounded once. */
+static void fill_rotary(struct ce_engine *engine)
+{
+    size_t half = engine->config.head_dim / 2;
+
+    for (size_t i = 0; i < half; i++) {
+        float exponent = (float)(2 * i) / (float)engine->config.head_dim;
+        float frequency =
+            1.0F / (float)pow(engine->config.rope_theta, (double)exponent);
+
+        for (size_t p = 0; p < engine->sequence_positions; p++) {
+            double angle = (double)((float)p * frequency);
+
+            engine->cosine[p * half + i] = (float)cos(angle);
+            engine->sine[p * half + i] = (float)sin(angle);
+        }
+    }
+}
+
+static void take_moe(struct ce_engine *engine, struct ce_arena *arena)
+{
+    const struct ce_config *config = &engine->config;
+
+    engine->moe = (struct ce_moe){
+        .kernels = engine->kernels,
+        .transport = engine->transport,
+        .placement = &engine->placement,
+        .hidden = config->hidden_size,
+        .intermediate = config->intermediate_size,
+        .experts = config->experts,
+        .top_k = config->top_k,
+        .mains = engine->mains,
+        .auxiliary = engine->compressed,
+        .norm_topk_prob = config->norm_topk_prob,
+        .max_tokens = engine->options.step_tokens,
+    };
+    ce_moe_take(&engine->moe, arena);
+}
+
+void ce_engine_take(struct ce_engine *engine, struct ce_arena *arena)
+{
+    size_t angles = engine->sequence_positions * engine->config.head_dim / 2;
+    size_t before = 0;
+
+    engine->cosine = ce_arena_take(arena, angles, sizeof(float));
+    engine->sine = ce_arena_take(arena, angles, sizeof(float));
+    if (engine->cosine != NULL && engine->sine != NULL) {
+        fill_rotary(engine);
+    }
+    before = arena->used;
+    ce_kv_cache_take(
+        &engine->cache, arena, &engine->config, engine->options.cache_tokens);
+    engine->plan.cache = arena->used - before;
+    take_batch(engine, arena);
+    take_activations(engine, arena);
+    take_moe(engine, arena);
+    take_scratch(engine, arena);
+    engine->plan.scratch = arena->used - engine->plan.cache;
+}
+
+/* What a rank brings to the comparison. */
+struct demand {
+    char host[64];
+    uint64_t bytes;
+    uint64_t available;
+};
+
+static enum ce_status compare(const struct ce_engine *engine,
+                              const struct demand *mine,
+                              const struct ce_bytes *all,
+                              struct ce_error *err)
+{
+    const struct ce_memory_plan *plan = &engine->plan;
+    uint64_t sum = 0;
+    int ranks = 0;
+
+    for (int r = 0; r < engine->transport->ranks; r++) {
+        struct demand demand;
+
+        if (all[r].bytes != sizeof(demand)) {
+            return ce_fail(err, CE_ERR_COMM, "rank %d sent a bad memory plan", r);
+        }
+        memcpy(&demand, all[r].data, sizeof(demand));
+        if (strncmp(demand.host, mine->host, sizeof(demand.host)) == 0) {
+            sum += demand.bytes;
+            ranks++;
+        }
+    }
+    if (sum <= mine->available) {
+        return CE_OK;
+    }
+    return ce_fail(
+        err,
+        CE_ERR_NOMEM,
+        "not enough memory on %s: %d rank(s) need %.1f MiB, %.1f MiB are free; "
+        "this rank: dense weights %.1f, experts %.1f, compressed tables %.1f, "
+        "KV cache %.1f (--cache-tokens), buffers %.1f (--step-tokens)",
+        mine->host,
+        ranks,
+        (double)sum / 0x1p20,
+        (double)mine->available / 0x1p20,
+        (double)plan->dense / 0x1p20,
+        (double)plan->experts / 0x1p20,
+        (double)plan->compressed / 0x1p20,
+        (double)plan->cache / 0x1p20,
+        (double)plan->scratch / 0x1p20);
+}
+
+enum ce_status ce_engine_check_memory(struct ce_engine *engine,
+                                      const struct ce_weights *weights_plan,
+                                      struct ce_error *err)
+{
+    struct ce_memory_plan *plan = &engine->plan;
+    struct demand mine = {.available = ce_memory_available()};
+    const struct ce_bytes *all = NULL;
+    struct ce_arena measure = {0};
+    enum ce_status status = CE_OK;
+
+    (void)gethostname(mine.host, sizeof(mine.host) - 1);
+    ce_arena_measure(&measure);
+    ce_engine_take(engine, &measure);
+    plan->dense = weights_plan->dense_bytes;
+    plan->experts = weights_plan->expert_bytes;
+    plan->compressed = weights_plan->compressed_bytes;
+    plan->total = weights_plan->arena.used + measure.used;
+    mine.bytes = plan->total;
+    status = ce_allgather(
+        engine->transport, (struct ce_bytes){&mine, sizeof(mine)}, &all, err);
+    if (status != CE_OK) {
+        return status;
+    }
+    return ce_agree(engine->transport, compare(engine, &mine, all, err), err);
+}

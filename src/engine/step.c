@@ -1,0 +1,175 @@
+/* step.c - checking and flattening a batch, then running the model over it */
+
+#include "engine/engine.h"
+
+#include <stdlib.h>
+
+enum ce_status ce_sequence_create(struct ce_sequence **sequence,
+                                  struct ce_engine *engine,
+                                  struct ce_error *err)
+{
+    size_t pages = engine->sequence_positions / CE_PAGE_TOKENS;
+    struct ce_sequence *s = calloc(1, sizeof(*s));
+
+    *sequence = s;
+    if (s != NULL) {
+        s->engine = engine;
+        s->page_capacity = pages;
+        s->page = calloc(pages, sizeof(s->page[0]));
+    }
+    if (s == NULL || s->page == NULL) {
+        free(s);
+        *sequence = NULL;
+        return ce_fail(err, CE_ERR_NOMEM, "no memory for a sequence");
+    }
+    return CE_OK;
+}
+
+void ce_sequence_destroy(struct ce_sequence *sequence)
+{
+    if (sequence == NULL) {
+        return;
+    }
+    ce_sequence_release(&sequence->engine->cache, sequence);
+    free(sequence->page);
+    free(sequence);
+}
+
+size_t ce_sequence_length(const struct ce_sequence *sequence)
+{
+    return sequence->length;
+}
+
+static enum ce_status check_item(const struct ce_engine *engine,
+                                 const struct ce_step_item *item,
+                                 struct ce_error *err)
+{
+    size_t length = item->sequence->length + item->count;
+
+    if (item->count == 0 || item->sequence->last_step == engine->step) {
+        return ce_fail(
+            err, CE_ERR_ARG, "a sequence is in a step twice or without tokens");
+    }
+    if (length > engine->config.max_positions) {
+        return ce_fail(err,
+                       CE_ERR_ARG,
+                       "a sequence of %zu tokens is longer than the model's context of "
+                       "%zu (max_position_embeddings)",
+                       length,
+                       engine->config.max_positions);
+    }
+    for (size_t i = 0; i < item->count; i++) {
+        if (item->tokens[i] < 0 ||
+            (size_t)item->tokens[i] >= engine->config.vocab_size) {
+            return ce_fail(err,
+                           CE_ERR_ARG,
+                           "token %d is outside the vocabulary of %zu",
+                           item->tokens[i],
+                           engine->config.vocab_size);
+        }
+    }
+    return CE_OK;
+}
+
+static enum ce_status check_room(const struct ce_engine *engine,
+                                 size_t tokens,
+                                 size_t rows,
+                                 struct ce_error *err)
+{
+    if (tokens > engine->options.step_tokens || rows > engine->options.step_logits) {
+        return ce_fail(err,
+                       CE_ERR_ARG,
+                       "a step of %zu tokens and %zu rows of logits is over the limits "
+                       "%zu and %zu",
+                       tokens,
+                       rows,
+                       engine->options.step_tokens,
+                       engine->options.step_logits);
+    }
+    return CE_OK;
+}
+
+static size_t logits_rows(const struct ce_step_item *item)
+{
+    switch (item->logits) {
+    case CE_LOGITS_NONE:
+        return 0;
+    case CE_LOGITS_LAST:
+        return 1;
+    case CE_LOGITS_ALL:
+        return item->count;
+    }
+    return 0;
+}
+
+static void flatten(struct ce_batch *batch, const struct ce_step_item *item)
+{
+    size_t rows = logits_rows(item);
+
+    for (size_t i = 0; i < item->count; i++) {
+        size_t t = batch->tokens++;
+
+        batch->sequence[t] = item->sequence;
+        batch->position[t] = (uint32_t)(item->sequence->length + i);
+        batch->id[t] = item->tokens[i];
+        if (item->count - i <= rows) {
+            batch->logits_token[batch->rows++] = (uint32_t)t;
+        }
+    }
+}
+
+/* Checks the items, takes their pages and fills the batch. */
+static enum ce_status build_batch(struct ce_engine *engine,
+                                  const struct ce_step_item *items,
+                                  size_t count,
+                                  struct ce_error *err)
+{
+    struct ce_batch *batch = &engine->batch;
+
+    batch->tokens = 0;
+    batch->rows = 0;
+    for (size_t i = 0; i < count; i++) {
+        enum ce_status status = check_item(engine, &items[i], err);
+
+        if (status == CE_OK) {
+            status = check_room(engine,
+                                batch->tokens + items[i].count,
+                                batch->rows + logits_rows(&items[i]),
+                                err);
+        }
+        if (status == CE_OK) {
+            status = ce_sequence_reserve(
+                &engine->cache, items[i].sequence, items[i].count, err);
+        }
+        if (status != CE_OK) {
+            return status;
+        }
+        items[i].sequence->last_step = engine->step;
+        flatten(batch, &items[i]);
+    }
+    return CE_OK;
+}
+
+enum ce_status ce_engine_step(struct ce_engine *engine,
+                              const struct ce_step_item *items,
+                              size_t count,
+                              const float **logits,
+                              struct ce_error *err)
+{
+    enum ce_status status = CE_OK;
+
+    engine->step++;
+    status = build_batch(engine, items, count, err);
+    status = ce_forward(engine, status, err);
+    if (status != CE_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < count; i++) {
+        items[i].sequence->length += items[i].count;
+    }
+    engine->counters.steps++;
+    engine->counters.tokens += engine->batch.tokens;
+    engine->counters.logits += engine->batch.rows;
+    *logits = engine->act.logits;
+    return CE_OK;
+}

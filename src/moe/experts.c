@@ -1,0 +1,342 @@
+/* experts.c - grouping assignments by expert and running them tile by tile */
+
+#include "moe/experts.h"
+
+#include <string.h>
+
+/* Outputs of one task: small enough to balance, large enough to stream. */
+#define PANEL 64
+
+void ce_experts_take(struct ce_experts *experts, struct ce_arena *arena)
+{
+    size_t tile = experts->tile;
+
+    experts->assignment =
+        ce_arena_take(arena, experts->capacity, sizeof(experts->assignment[0]));
+    experts->begin =
+        ce_arena_take(arena, experts->experts + 1, sizeof(experts->begin[0]));
+    experts->segment =
+        ce_arena_take(arena, experts->experts, sizeof(experts->segment[0]));
+    experts->gate_input = ce_arena_take(arena, tile * experts->hidden, sizeof(float));
+    experts->up_input = ce_arena_take(arena, tile * experts->hidden, sizeof(float));
+    experts->down_scale =
+        ce_arena_take(arena, tile * experts->intermediate, sizeof(float));
+    experts->gate = ce_arena_take(arena, tile * experts->intermediate, sizeof(float));
+    experts->up = ce_arena_take(arena, tile * experts->intermediate, sizeof(float));
+    experts->down = ce_arena_take(arena, tile * experts->hidden, sizeof(float));
+}
+
+/* A peer's message is checked like a file: nothing in it is used as an index
+ * before it is known to be one. */
+static enum ce_status check_row(const struct ce_experts *experts,
+                                const struct ce_layer_weights *layer,
+                                const struct ce_pair *pair,
+                                size_t mains,
+                                size_t auxiliary,
+                                size_t source,
+                                struct ce_error *err)
+{
+    for (size_t i = 0; i < mains + auxiliary; i++) {
+        size_t e = pair[i].expert;
+
+        if (e >= experts->experts ||
+            (i < mains && layer->experts[e].gate.data == NULL)) {
+            return ce_fail(err,
+                           CE_ERR_COMM,
+                           "rank %zu sent a row for expert %zu, which is not here",
+                           source,
+                           e);
+        }
+    }
+    return CE_OK;
+}
+
+static enum ce_status count_view(struct ce_experts *experts,
+                                 const struct ce_layer_weights *layer,
+                                 const struct ce_dispatch_view *view,
+                                 size_t source,
+                                 struct ce_error *err)
+{
+    const struct ce_pair *pair = view->pairs;
+
+    for (size_t i = 0; i < view->rows; i++) {
+        size_t mains = view->row_mains[i];
+        enum ce_status status =
+            check_row(experts, layer, pair, mains, view->auxiliary, source, err);
+
+        if (status != CE_OK) {
+            return status;
+        }
+        for (size_t j = 0; j < mains; j++) {
+            experts->begin[pair[j].expert + 1]++;
+        }
+        pair += mains + view->auxiliary;
+    }
+    experts->count += view->assignments;
+    return CE_OK;
+}
+
+static void place_view(struct ce_experts *experts,
+                       const struct ce_dispatch_view *view,
+                       float *result)
+{
+    const struct ce_pair *pair = view->pairs;
+
+    for (size_t i = 0; i < view->rows; i++) {
+        size_t mains = view->row_mains[i];
+
+        for (size_t j = 0; j < mains; j++) {
+            size_t index = experts->begin[pair[j].expert]++;
+
+            experts->assignment[index] =
+                (struct ce_assignment){.x = view->x + i * experts->hidden,
+                                       .auxiliary = pair + mains,
+                                       .out = result,
+                                       .weight = pair[j].weight,
+                                       .expert = pair[j].expert};
+            result += experts->hidden;
+        }
+        pair += mains + view->auxiliary;
+    }
+}
+
+enum ce_status ce_experts_collect(struct ce_experts *experts,
+                                  const struct ce_layer_weights *layer,
+                                  const struct ce_dispatch_view *view,
+                                  float *const *results,
+                                  size_t sources,
+                                  struct ce_error *err)
+{
+    size_t n = experts->experts;
+
+    experts->count = 0;
+    memset(experts->begin, 0, (n + 1) * sizeof(experts->begin[0]));
+    for (size_t s = 0; s < sources; s++) {
+        enum ce_status status = count_view(experts, layer, &view[s], s, err);
+
+        if (status != CE_OK) {
+            return status;
+        }
+    }
+    for (size_t e = 0; e < n; e++) {
+        experts->begin[e + 1] += experts->begin[e];
+    }
+    for (size_t s = 0; s < sources; s++) {
+        place_view(experts, &view[s], results[s]);
+    }
+    /* The begins were cursors: each now points to its expert's end. */
+    memmove(experts->begin + 1, experts->begin, n * sizeof(experts->begin[0]));
+    experts->begin[0] = 0;
+    return CE_OK;
+}
+
+struct tile {
+    struct ce_experts *experts;
+    const struct ce_assignment *assignment;
+    size_t rows;
+    size_t auxiliary;
+    const float *up_input;
+    size_t segments;
+    struct ce_segment *segment;
+};
+
+/* Inputs of the gate and up products of all rows. */
+static uint64_t scale_inputs(const struct tile *tile,
+                             const struct ce_compressed_table *table)
+{
+    struct ce_experts *experts = tile->experts;
+    const struct ce_kernels *kernels = experts->kernels;
+    size_t hidden = experts->hidden;
+    uint64_t uniform = 0;
+
+#pragma omp parallel for schedule(static) reduction(+ : uniform)
+    for (size_t i = 0; i < tile->rows; i++) {
+        const struct ce_assignment *a = &tile->assignment[i];
+        float *gate = experts->gate_input + i * hidden;
+        float *up = experts->up_input + i * hidden;
+
+        if (tile->auxiliary == 0) {
+            memcpy(gate, a->x, hidden * sizeof(float));
+            continue;
+        }
+        uniform += ce_compressed_theta(table,
+                                       a->auxiliary,
+                                       tile->auxiliary,
+                                       gate,
+                                       experts->down_scale + i * experts->intermediate,
+                                       up);
+        kernels->multiply(gate, gate, a->x, hidden);
+        kernels->multiply(up, up, a->x, hidden);
+    }
+    return uniform;
+}
+
+static size_t panels(size_t outputs)
+{
+    return (outputs + PANEL - 1) / PANEL;
+}
+
+static size_t panel_width(size_t panel, size_t outputs)
+{
+    size_t left = outputs - panel * PANEL;
+
+    return left < PANEL ? left : PANEL;
+}
+
+/* h = silu(W_gate xg) * (W_up xu) * theta2 for one panel of one expert. */
+static void
+gate_up_panel(const struct tile *tile, const struct ce_segment *segment, size_t panel)
+{
+    const struct ce_experts *experts = tile->experts;
+    const struct ce_kernels *kernels = experts->kernels;
+    size_t hidden = experts->hidden;
+    size_t f = experts->intermediate;
+    size_t first = panel * PANEL;
+    size_t width = panel_width(panel, f);
+    size_t base = segment->first * f + first;
+
+    kernels->matmul(experts->gate + base,
+                    f,
+                    experts->gate_input + segment->first * hidden,
+                    hidden,
+                    segment->rows,
+                    &segment->weights->gate,
+                    first,
+                    width);
+    kernels->matmul(experts->up + base,
+                    f,
+                    tile->up_input + segment->first * hidden,
+                    hidden,
+                    segment->rows,
+                    &segment->weights->up,
+                    first,
+                    width);
+    for (size_t i = 0; i < segment->rows; i++) {
+        size_t at = base + i * f;
+        const float *scale = tile->auxiliary > 0 ? experts->down_scale + at : NULL;
+
+        kernels->silu_multiply(
+            experts->gate + at, experts->gate + at, experts->up + at, scale, width);
+    }
+}
+
+static void
+down_panel(const struct tile *tile, const struct ce_segment *segment, size_t panel)
+{
+    const struct ce_experts *experts = tile->experts;
+    size_t hidden = experts->hidden;
+    size_t first = panel * PANEL;
+
+    experts->kernels->matmul(experts->down + segment->first * hidden + first,
+                             hidden,
+                             experts->gate + segment->first * experts->intermediate,
+                             experts->intermediate,
+                             segment->rows,
+                             &segment->weights->down,
+                             first,
+                             panel_width(panel, hidden));
+}
+
+/* Results times router weights to their places; the lowest expert id with a
+ * result that is not finite, or SIZE_MAX. */
+static size_t write_results(const struct tile *tile)
+{
+    struct ce_experts *experts = tile->experts;
+    size_t hidden = experts->hidden;
+    size_t bad = SIZE_MAX;
+
+#pragma omp parallel for schedule(static) reduction(min : bad)
+    for (size_t i = 0; i < tile->rows; i++) {
+        const struct ce_assignment *a = &tile->assignment[i];
+        const float *down = experts->down + i * hidden;
+
+        for (size_t j = 0; j < hidden; j++) {
+            a->out[j] = a->weight * down[j];
+        }
+        if (!experts->kernels->all_finite(a->out, hidden) && a->expert < bad) {
+            bad = a->expert;
+        }
+    }
+    return bad;
+}
+
+static void multiply_tile(const struct tile *tile)
+{
+    size_t gate_panels = panels(tile->experts->intermediate);
+    size_t down_panels = panels(tile->experts->hidden);
+
+#pragma omp parallel
+    {
+#pragma omp for schedule(dynamic)
+        for (size_t task = 0; task < tile->segments * gate_panels; task++) {
+            gate_up_panel(tile, &tile->segment[task / gate_panels], task % gate_panels);
+        }
+#pragma omp for schedule(dynamic)
+        for (size_t task = 0; task < tile->segments * down_panels; task++) {
+            down_panel(tile, &tile->segment[task / down_panels], task % down_panels);
+        }
+    }
+}
+
+/* Cuts assignments [first, first + rows) into runs of one expert. */
+static size_t find_segments(const struct ce_experts *experts,
+                            const struct ce_layer_weights *layer,
+                            size_t first,
+                            size_t rows,
+                            struct ce_segment *segment)
+{
+    size_t count = 0;
+
+    for (size_t e = 0; e < experts->experts; e++) {
+        size_t from = experts->begin[e] > first ? experts->begin[e] : first;
+        size_t to =
+            experts->begin[e + 1] < first + rows ? experts->begin[e + 1] : first + rows;
+
+        if (from < to) {
+            segment[count++] =
+                (struct ce_segment){&layer->experts[e], from - first, to - from};
+        }
+    }
+    return count;
+}
+
+enum ce_status ce_experts_run(struct ce_experts *experts,
+                              const struct ce_layer_weights *layer,
+                              size_t layer_index,
+                              size_t auxiliary,
+                              struct ce_error *err)
+{
+    struct ce_compressed_table table = {.data = layer->compressed,
+                                        .width = layer->compressed_width,
+                                        .hidden = experts->hidden,
+                                        .intermediate = experts->intermediate};
+    size_t bad = SIZE_MAX;
+
+    for (size_t first = 0; first < experts->count && bad == SIZE_MAX;
+         first += experts->tile) {
+        size_t left = experts->count - first;
+        struct tile tile = {.experts = experts,
+                            .assignment = experts->assignment + first,
+                            .rows = left < experts->tile ? left : experts->tile,
+                            .auxiliary = auxiliary,
+                            .up_input =
+                                auxiliary > 0 ? experts->up_input : experts->gate_input,
+                            .segment = experts->segment};
+
+        tile.segments =
+            find_segments(experts, layer, first, tile.rows, experts->segment);
+        experts->uniform_thetas += scale_inputs(&tile, &table);
+        multiply_tile(&tile);
+        bad = write_results(&tile);
+    }
+    if (bad != SIZE_MAX) {
+        return ce_fail(
+            err,
+            CE_ERR_NUMERIC,
+            "layer %zu, experts: the result of expert %zu is not finite; are "
+            "the weights damaged?",
+            layer_index,
+            bad);
+    }
+    return CE_OK;
+}

@@ -1,0 +1,80 @@
+/* experts.h - the full experts of this rank, run on the rows that arrived
+ *
+ * One assignment is one row through one expert. Assignments of all sources are
+ * grouped by expert and worked on in tiles of bounded size: scale the inputs,
+ * gate and up, SiLU, down, router weight. Each result is written to its place in
+ * the message back to the source. A result's bits do not depend on what else is
+ * in the tile (see kernels.h), so neither on ranks, threads nor batch.
+ */
+
+#ifndef CE_MOE_EXPERTS_H
+#define CE_MOE_EXPERTS_H
+
+#include "base/arena.h"
+#include "base/status.h"
+#include "kernels/kernels.h"
+#include "model/weights.h"
+#include "moe/compressed.h"
+#include "moe/message.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct ce_assignment {
+    const float *x;                  /* [hidden] */
+    const struct ce_pair *auxiliary; /* of the token */
+    float *out;                      /* [hidden] */
+    float weight;
+    uint16_t expert;
+};
+
+/* A run of assignments of one expert within a tile. */
+struct ce_segment {
+    const struct ce_expert_weights *weights;
+    size_t first; /* row of the tile */
+    size_t rows;
+};
+
+struct ce_experts {
+    const struct ce_kernels *kernels;
+    size_t experts;
+    size_t hidden;
+    size_t intermediate;
+    size_t capacity; /* assignments */
+    size_t tile;     /* assignments worked on at once */
+    size_t count;
+    struct ce_assignment *assignment; /* [capacity], grouped by expert */
+    size_t *begin;                    /* [experts + 1] */
+    struct ce_segment *segment;       /* [experts] */
+    float *gate_input;                /* [tile][hidden] x * theta1 */
+    float *up_input;                  /* [tile][hidden] x * theta3 */
+    float *down_scale;                /* [tile][intermediate] theta2 */
+    float *gate;                      /* [tile][intermediate], then h */
+    float *up;                        /* [tile][intermediate] */
+    float *down;                      /* [tile][hidden] */
+    uint64_t uniform_thetas;          /* tokens whose auxiliary weights summed to 0 */
+};
+
+/* Sizes in `experts` must be set; takes the arrays from the arena. */
+void ce_experts_take(struct ce_experts *experts, struct ce_arena *arena);
+
+/* Groups the rows of one dispatch view per source, together at most `capacity`
+ * assignments. results[s] is where the rows
+ * for source s go, one an assignment in the order of the view. Errors: an expert
+ * that is not resident here, a position or an id out of range. */
+CE_MUST_CHECK enum ce_status ce_experts_collect(struct ce_experts *experts,
+                                                const struct ce_layer_weights *layer,
+                                                const struct ce_dispatch_view *view,
+                                                float *const *results,
+                                                size_t sources,
+                                                struct ce_error *err);
+
+/* Runs them. `auxiliary` > 0 applies the layer's compressed experts. Errors:
+ * CE_ERR_NUMERIC naming the expert whose result is not finite. */
+CE_MUST_CHECK enum ce_status ce_experts_run(struct ce_experts *experts,
+                                            const struct ce_layer_weights *layer,
+                                            size_t layer_index,
+                                            size_t auxiliary,
+                                            struct ce_error *err);
+
+#endif

@@ -1,0 +1,48 @@
+/* plan.h - where each token's row goes: integer arithmetic on one rank, no MPI
+ *
+ * A token travels once to each rank that owns at least one of its main experts:
+ * that is a row. Each main expert of a token is an assignment; its result is one
+ * row on the way back. Rows and assignments are ordered by destination rank,
+ * then token, then selection position, so both ends know the order without
+ * sending it.
+ *
+ *   rows         | to rank 0: t0 t2 | to rank 1: t0 t1 t2 | ...
+ *   assignments  | t0p1 t2p0 t2p3   | t0p0 t1p0 ...       | ...
+ */
+
+#ifndef CE_MOE_PLAN_H
+#define CE_MOE_PLAN_H
+
+#include "base/arena.h"
+#include "moe/placement.h"
+#include "moe/router.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct ce_plan {
+    size_t tokens;
+    size_t mains; /* main experts of a token, k - n_ce */
+    size_t ranks;
+    size_t *row_begin;        /* [ranks + 1] */
+    size_t *assignment_begin; /* [ranks + 1] */
+    uint32_t *row_token;      /* [rows] */
+    uint16_t *row_mains;      /* [rows] assignments of the row */
+    uint32_t *result;         /* [tokens][mains] its assignment's index */
+};
+
+/* Takes arrays for at most `tokens` tokens from the arena; NULL members when it
+ * does not fit or measures. */
+void ce_plan_take(struct ce_plan *plan,
+                  struct ce_arena *arena,
+                  size_t tokens,
+                  size_t mains,
+                  size_t ranks);
+
+/* Fills the plan for routing->tokens tokens of one layer. */
+void ce_plan_build(struct ce_plan *plan,
+                   const struct ce_routing *routing,
+                   const struct ce_placement *placement,
+                   size_t layer);
+
+#endif
