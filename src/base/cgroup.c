@@ -24,13 +24,13 @@ struct hierarchy {
     const char *cache_key; /* of memory.stat: page cache that can be dropped */
 };
 
-static const struct hierarchy VERSION_1 = {
+static const struct hierarchy version_1 = {
     .filesystem = "cgroup",
     .limit_file = "memory.limit_in_bytes",
     .use_file = "memory.usage_in_bytes",
     .cache_key = "total_inactive_file",
 };
-static const struct hierarchy VERSION_2 = {
+static const struct hierarchy version_2 = {
     .filesystem = "cgroup2",
     .limit_file = "memory.max",
     .use_file = "memory.current",
@@ -69,7 +69,7 @@ mount_line_matches(const char *line, const struct hierarchy *version, struct mou
         strcmp(filesystem, version->filesystem) != 0) {
         return false;
     }
-    if (version == &VERSION_1 && !has_word(options, "memory")) {
+    if (version == &version_1 && !has_word(options, "memory")) {
         return false;
     }
     return sscanf(line, "%*s %*s %*s %4095s %4095s", out->root, out->point) == 2;
@@ -107,7 +107,7 @@ static char *group_of_line(char *line, const struct hierarchy *version)
     *path++ = '\0';
     path[strcspn(path, "\n")] = '\0';
 
-    bool wanted = version == &VERSION_2 ? strcmp(line, "0") == 0 && *controllers == '\0'
+    bool wanted = version == &version_2 ? strcmp(line, "0") == 0 && *controllers == '\0'
                                         : has_word(controllers, "memory");
 
     return wanted ? path : NULL;
@@ -231,8 +231,8 @@ static uint64_t left_of_version(const char *mountinfo_path,
 
 uint64_t ce_cgroup_memory_left(const char *mountinfo_path, const char *cgroup_path)
 {
-    uint64_t first = left_of_version(mountinfo_path, cgroup_path, &VERSION_1);
-    uint64_t second = left_of_version(mountinfo_path, cgroup_path, &VERSION_2);
+    uint64_t first = left_of_version(mountinfo_path, cgroup_path, &version_1);
+    uint64_t second = left_of_version(mountinfo_path, cgroup_path, &version_2);
 
     return first < second ? first : second;
 }

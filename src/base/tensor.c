@@ -12,7 +12,7 @@
 static const struct {
     const char *name;
     size_t size;
-} DTYPES[] = {
+} dtypes[] = {
     [CE_DTYPE_F32] = {"F32", 4},
     [CE_DTYPE_BF16] = {"BF16", 2},
     [CE_DTYPE_F16] = {"F16", 2},
@@ -31,12 +31,12 @@ static const struct {
 
 size_t ce_dtype_size(enum ce_dtype dtype)
 {
-    return DTYPES[dtype].size;
+    return dtypes[dtype].size;
 }
 
 const char *ce_dtype_name(enum ce_dtype dtype)
 {
-    return DTYPES[dtype].name;
+    return dtypes[dtype].name;
 }
 
 bool ce_dtype_is_float(enum ce_dtype dtype)

@@ -143,7 +143,7 @@ static enum ce_status open_named(struct ce_checkpoint *checkpoint,
     size_t tensors = 0;
     enum ce_status status = CE_OK;
 
-    checkpoint->file = calloc(count, sizeof(*checkpoint->file));
+    checkpoint->file = calloc(count + 1, sizeof(*checkpoint->file));
     if (checkpoint->file == NULL) {
         return ce_fail(err, CE_ERR_NOMEM, "%s: no memory for its shards", index_path);
     }
@@ -165,13 +165,15 @@ static enum ce_status open_map(struct ce_checkpoint *checkpoint,
                                const char *index_path,
                                struct ce_error *err)
 {
-    if (json_object_size(map) == 0) {
+    size_t tensors = json_object_size(map);
+
+    if (tensors == 0) {
         return ce_fail(err,
                        CE_ERR_FORMAT,
                        "%s: weight_map: is not an object that lists tensors",
                        index_path);
     }
-    const char **names = calloc(json_object_size(map), sizeof(*names));
+    const char **names = calloc(tensors, sizeof(*names));
 
     if (names == NULL) {
         return ce_fail(err, CE_ERR_NOMEM, "%s: no memory for its names", index_path);

@@ -18,14 +18,14 @@ static const struct {
                            const json_t *root,
                            const char *file,
                            struct ce_error *err);
-} ARCHITECTURES[] = {
+} architectures[] = {
     [CE_ARCH_OLMOE] = {"olmoe", "OlmoeForCausalLM", ce_config_read_olmoe},
 };
-#define ARCHITECTURE_COUNT (sizeof(ARCHITECTURES) / sizeof(ARCHITECTURES[0]))
+#define ARCHITECTURE_COUNT (sizeof(architectures) / sizeof(architectures[0]))
 
 const char *ce_architecture_name(enum ce_architecture architecture)
 {
-    return ARCHITECTURES[architecture].name;
+    return architectures[architecture].name;
 }
 
 static enum ce_status
@@ -39,7 +39,7 @@ fail_unknown(const char *model_type, const char *file, struct ce_error *err)
                                  sizeof(known) - used,
                                  "%s%s",
                                  i == 0 ? "" : ", ",
-                                 ARCHITECTURES[i].name);
+                                 architectures[i].name);
     }
     return ce_fail(err,
                    CE_ERR_UNSUPPORTED,
@@ -66,7 +66,7 @@ static enum ce_status find_architecture(enum ce_architecture *architecture,
         return ce_fail(err, CE_ERR_FORMAT, "%s: model_type: is missing", file);
     }
     for (size_t i = 0; i < ARCHITECTURE_COUNT; i++) {
-        if (strcmp(name, ARCHITECTURES[i].name) == 0) {
+        if (strcmp(name, architectures[i].name) == 0) {
             *architecture = (enum ce_architecture)i;
             return CE_OK;
         }
@@ -80,7 +80,7 @@ static enum ce_status check_class(enum ce_architecture architecture,
                                   const char *file,
                                   struct ce_error *err)
 {
-    const char *wanted = ARCHITECTURES[architecture].class_name;
+    const char *wanted = architectures[architecture].class_name;
     const json_t *list = json_object_get(root, "architectures");
     const char *first = json_string_value(json_array_get(list, 0));
 
@@ -116,7 +116,7 @@ static enum ce_status read_root(struct ce_config *out,
         status = check_class(architecture, root, file, err);
     }
     if (status == CE_OK) {
-        status = ARCHITECTURES[architecture].read(&config, root, file, err);
+        status = architectures[architecture].read(&config, root, file, err);
     }
     if (status == CE_OK) {
         status = ce_config_check(&config, file, err);

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <string.h>
 
-static const struct ce_config DEFAULTS = {
+static const struct ce_config defaults = {
     .architecture = CE_ARCH_OLMOE,
     .vocab_size = 50304,
     .hidden_size = 2048,
@@ -34,7 +34,7 @@ static const struct size_field {
     const char *key;
     size_t offset;
     size_t most;
-} SIZES[] = {
+} size_fields[] = {
     {"vocab_size", offsetof(struct ce_config, vocab_size), 1 << 24},
     {"hidden_size", offsetof(struct ce_config, hidden_size), 1 << 20},
     {"intermediate_size", offsetof(struct ce_config, intermediate_size), 1 << 20},
@@ -46,15 +46,15 @@ static const struct size_field {
 };
 
 /* Sizes whose default is computed from others. */
-static const struct size_field KV_HEADS = {
+static const struct size_field kv_heads_field = {
     "num_key_value_heads", offsetof(struct ce_config, kv_heads), 1 << 12};
-static const struct size_field HEAD_DIM = {
+static const struct size_field head_dim_field = {
     "head_dim", offsetof(struct ce_config, head_dim), 1 << 12};
 
 static const struct {
     const char *key;
     size_t offset;
-} FLAGS[] = {
+} flag_fields[] = {
     {"norm_topk_prob", offsetof(struct ce_config, norm_topk_prob)},
     {"tie_word_embeddings", offsetof(struct ce_config, tie_word_embeddings)},
     {"attention_bias", offsetof(struct ce_config, attention_bias)},
@@ -64,7 +64,7 @@ static const struct {
 static const struct {
     const char *name;
     enum ce_dtype dtype;
-} DTYPES[] = {
+} dtype_names[] = {
     {"float32", CE_DTYPE_F32},
     {"bfloat16", CE_DTYPE_BF16},
     {"float16", CE_DTYPE_F16},
@@ -101,7 +101,7 @@ static enum ce_status read_head_dim(struct ce_config *config,
                                     const json_t *root,
                                     struct ce_error *err)
 {
-    const json_t *given = json_object_get(root, HEAD_DIM.key);
+    const json_t *given = json_object_get(root, head_dim_field.key);
 
     if ((given == NULL || json_is_null(given)) &&
         config->hidden_size % config->heads != 0) {
@@ -114,7 +114,7 @@ static enum ce_status read_head_dim(struct ce_config *config,
                        config->heads);
     }
     config->head_dim = config->hidden_size / config->heads;
-    return read_size(config, &HEAD_DIM, source, root, err);
+    return read_size(config, &head_dim_field, source, root, err);
 }
 
 static enum ce_status read_sizes(struct ce_config *config,
@@ -124,12 +124,14 @@ static enum ce_status read_sizes(struct ce_config *config,
 {
     enum ce_status status = CE_OK;
 
-    for (size_t i = 0; status == CE_OK && i < sizeof(SIZES) / sizeof(SIZES[0]); i++) {
-        status = read_size(config, &SIZES[i], source, root, err);
+    for (size_t i = 0;
+         status == CE_OK && i < sizeof(size_fields) / sizeof(size_fields[0]);
+         i++) {
+        status = read_size(config, &size_fields[i], source, root, err);
     }
     config->kv_heads = config->heads;
     if (status == CE_OK) {
-        status = read_size(config, &KV_HEADS, source, root, err);
+        status = read_size(config, &kv_heads_field, source, root, err);
     }
     if (status == CE_OK) {
         status = read_head_dim(config, source, root, err);
@@ -147,10 +149,12 @@ static enum ce_status read_flags(struct ce_config *config,
 {
     enum ce_status status = CE_OK;
 
-    for (size_t i = 0; status == CE_OK && i < sizeof(FLAGS) / sizeof(FLAGS[0]); i++) {
-        bool *flag = field_at(config, FLAGS[i].offset);
+    for (size_t i = 0;
+         status == CE_OK && i < sizeof(flag_fields) / sizeof(flag_fields[0]);
+         i++) {
+        bool *flag = field_at(config, flag_fields[i].offset);
 
-        status = ce_json_read_bool(source, root, FLAGS[i].key, flag, err);
+        status = ce_json_read_bool(source, root, flag_fields[i].key, flag, err);
     }
     return status;
 }
@@ -219,9 +223,9 @@ static enum ce_status read_dtype(struct ce_config *config,
     if (strncmp(name, "torch.", 6) == 0) {
         name += 6;
     }
-    for (size_t i = 0; i < sizeof(DTYPES) / sizeof(DTYPES[0]); i++) {
-        if (strcmp(name, DTYPES[i].name) == 0) {
-            config->dtype = DTYPES[i].dtype;
+    for (size_t i = 0; i < sizeof(dtype_names) / sizeof(dtype_names[0]); i++) {
+        if (strcmp(name, dtype_names[i].name) == 0) {
+            config->dtype = dtype_names[i].dtype;
             return CE_OK;
         }
     }
@@ -276,7 +280,7 @@ enum ce_status ce_config_read_olmoe(struct ce_config *config,
     const json_t *eos = json_object_get(root, "eos_token_id");
     enum ce_status status = refuse_quantization(&source, root, err);
 
-    *config = DEFAULTS;
+    *config = defaults;
     if (status == CE_OK) {
         status = read_activation(&source, root, err);
     }

@@ -18,7 +18,7 @@ static const struct {
     const char *name;
     size_t bits;
     enum ce_dtype dtype;
-} DTYPES[] = {
+} dtypes[] = {
     {"F32", 32, CE_DTYPE_F32},          {"BF16", 16, CE_DTYPE_BF16},
     {"F16", 16, CE_DTYPE_F16},          {"F64", 64, CE_DTYPE_F64},
     {"I64", 64, CE_DTYPE_I64},          {"I32", 32, CE_DTYPE_I32},
@@ -56,10 +56,10 @@ static enum ce_status read_dtype(const json_t *value,
     if (name == NULL) {
         return fail_at(place, "dtype is not a string", err);
     }
-    for (size_t i = 0; i < sizeof(DTYPES) / sizeof(DTYPES[0]); i++) {
-        if (strcmp(name, DTYPES[i].name) == 0) {
-            *dtype = DTYPES[i].dtype;
-            *bits = DTYPES[i].bits;
+    for (size_t i = 0; i < sizeof(dtypes) / sizeof(dtypes[0]); i++) {
+        if (strcmp(name, dtypes[i].name) == 0) {
+            *dtype = dtypes[i].dtype;
+            *bits = dtypes[i].bits;
             return CE_OK;
         }
     }
@@ -241,36 +241,49 @@ read_metadata(struct ce_safetensors *file, json_t *map, struct ce_error *err)
     return CE_OK;
 }
 
+static enum ce_status read_tensors(struct ce_safetensors *file,
+                                   json_t *root,
+                                   const unsigned char *data,
+                                   size_t bytes,
+                                   struct ce_error *err)
+{
+    const char *name;
+    json_t *value;
+    enum ce_status status = CE_OK;
+
+    file->entries = calloc(json_object_size(root) + 1, sizeof(*file->entries));
+    if (file->entries == NULL) {
+        return fail_memory(file, err);
+    }
+    json_object_foreach(root, name, value)
+    {
+        const struct place place = {.path = file->path, .name = name};
+        struct ce_safetensors_entry *entry = &file->entries[file->count];
+
+        if (strcmp(name, CE_SAFETENSORS_METADATA) == 0) {
+            continue;
+        }
+        entry->name = strdup(name);
+        if (entry->name == NULL) {
+            return fail_memory(file, err);
+        }
+        file->count++;
+        status = read_tensor(value, &entry->tensor, data, bytes, &place, err);
+        if (status != CE_OK) {
+            break;
+        }
+    }
+    return status;
+}
+
 enum ce_status ce_safetensors_read_header(struct ce_safetensors *file,
                                           json_t *root,
                                           const unsigned char *data,
                                           size_t bytes,
                                           struct ce_error *err)
 {
-    const char *name;
-    json_t *value;
-    enum ce_status status =
-        read_metadata(file, json_object_get(root, CE_SAFETENSORS_METADATA), err);
+    json_t *metadata = json_object_get(root, CE_SAFETENSORS_METADATA);
+    enum ce_status status = read_metadata(file, metadata, err);
 
-    file->entries = calloc(json_object_size(root) + 1, sizeof(*file->entries));
-    if (status == CE_OK && file->entries == NULL) {
-        status = fail_memory(file, err);
-    }
-    json_object_foreach(root, name, value)
-    {
-        if (status != CE_OK) {
-            break;
-        }
-        if (strcmp(name, CE_SAFETENSORS_METADATA) == 0) {
-            continue;
-        }
-        const struct place place = {.path = file->path, .name = name};
-        struct ce_safetensors_entry *entry = &file->entries[file->count++];
-
-        entry->name = strdup(name);
-        status = entry->name == NULL
-                     ? fail_memory(file, err)
-                     : read_tensor(value, &entry->tensor, data, bytes, &place, err);
-    }
-    return status;
+    return status == CE_OK ? read_tensors(file, root, data, bytes, err) : status;
 }

@@ -63,6 +63,7 @@ static int compare_for_writing(const void *a, const void *b)
 static json_t *describe(const struct ce_tensor *tensor, size_t begin)
 {
     json_t *shape = json_array();
+    size_t end = begin + tensor->bytes;
 
     for (unsigned i = 0; i < tensor->dims; i++) {
         (void)json_array_append_new(shape, json_integer((json_int_t)tensor->shape[i]));
@@ -74,7 +75,7 @@ static json_t *describe(const struct ce_tensor *tensor, size_t begin)
                      shape,
                      "data_offsets",
                      (json_int_t)begin,
-                     (json_int_t)(begin + tensor->bytes));
+                     (json_int_t)end);
 }
 
 static enum ce_status fill_header(json_t *header,

@@ -2,6 +2,7 @@
 
 #include "moe/message.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #define MAGIC     0x454f4d43U /* "CMOE" */
@@ -95,12 +96,15 @@ float *ce_message_combine_rows(void *message)
     return (void *)((unsigned char *)message + sizeof(struct ce_message_header));
 }
 
+/* What a rank says about its failure; a status that cannot be one is its fault. */
 static enum ce_status peer_failure(const struct ce_message_header *header,
                                    const struct ce_bytes *message,
                                    int source,
                                    struct ce_error *err)
 {
+    const char *text = (const char *)message->data + sizeof(*header);
     size_t bytes = message->bytes - sizeof(*header);
+    bool is_failure = header->status > CE_AGAIN && header->status <= CE_ERR_MISMATCH;
 
     if (bytes > header->text_bytes) {
         bytes = header->text_bytes;
@@ -108,10 +112,12 @@ static enum ce_status peer_failure(const struct ce_message_header *header,
     if (bytes >= sizeof(err->text)) {
         bytes = sizeof(err->text) - 1;
     }
-    memcpy(err->text, (const unsigned char *)message->data + sizeof(*header), bytes);
-    err->text[bytes] = '\0';
     err->rank = source;
-    return (enum ce_status)header->status;
+    return ce_fail(err,
+                   is_failure ? (enum ce_status)header->status : CE_ERR_COMM,
+                   "%.*s",
+                   (int)bytes,
+                   text);
 }
 
 enum ce_status ce_message_check(const struct ce_bytes *message,
@@ -160,6 +166,7 @@ static enum ce_status bad_counts(int source, const char *phase, struct ce_error 
 
 enum ce_status ce_message_read_dispatch(const struct ce_bytes *message,
                                         size_t width,
+                                        size_t auxiliary,
                                         int source,
                                         struct ce_dispatch_view *view,
                                         struct ce_error *err)
@@ -169,8 +176,8 @@ enum ce_status ce_message_read_dispatch(const struct ce_bytes *message,
     size_t mains = 0;
 
     memcpy(&header, data, sizeof(header));
-    if (header.width != width || header.rows > message->bytes ||
-        header.pairs > message->bytes || header.auxiliary > UINT16_MAX ||
+    if (header.width != width || header.auxiliary != auxiliary ||
+        header.rows > message->bytes || header.pairs > message->bytes ||
         ce_message_dispatch_bytes(header.rows, header.pairs, width) != message->bytes) {
         return bad_counts(source, "dispatch", err);
     }

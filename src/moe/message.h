@@ -87,9 +87,11 @@ CE_MUST_CHECK enum ce_status ce_message_check(const struct ce_bytes *message,
                                               const struct ce_message_key *key,
                                               int source,
                                               struct ce_error *err);
-/* After check: the parts, with all counts consistent. */
+/* After check: the parts, with all counts consistent, for rows of `width`
+ * elements with `auxiliary` auxiliary experts each. */
 CE_MUST_CHECK enum ce_status ce_message_read_dispatch(const struct ce_bytes *message,
                                                       size_t width,
+                                                      size_t auxiliary,
                                                       int source,
                                                       struct ce_dispatch_view *view,
                                                       struct ce_error *err);

@@ -148,8 +148,8 @@ open_inbox(struct ce_moe *moe, const struct ce_message_key *key, struct ce_error
     ce_outbox_clear(&moe->combine);
     for (int r = 0; r < moe->transport->ranks; r++) {
         struct ce_dispatch_view *view = &moe->view[r];
-        enum ce_status status =
-            ce_message_read_dispatch(&received[r], moe->hidden, r, view, err);
+        enum ce_status status = ce_message_read_dispatch(
+            &received[r], moe->hidden, moe->auxiliary, r, view, err);
         void *message = NULL;
 
         if (status != CE_OK) {

@@ -2,12 +2,14 @@
 # mpirun.sh RANKS PROGRAM [ARG...] - run a test program on RANKS ranks of this machine
 #
 # More ranks than cores is normal here, so nothing is bound and idle ranks
-# yield. CE_TEST_SECONDS bounds the run, so that no test can hang.
+# yield, also the OpenMP threads that wait for each other. CE_TEST_SECONDS bounds the run, so that no test can hang.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 ranks=$1
 shift
+
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 
 command -v mpirun >/dev/null || exit 77
 

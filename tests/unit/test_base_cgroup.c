@@ -32,9 +32,9 @@ left(void **state, const char *mountinfo_format, const char *cgroup_text)
                                  temporary_path(state, "cgroup"));
 }
 
-static const char VERSION_2_AT_ROOT[] =
+static const char version_2_at_root[] =
     "30 22 0:26 / DIR rw,nosuid - cgroup2 cgroup2 rw\n";
-static const char VERSION_1_AT_ROOT[] =
+static const char version_1_at_root[] =
     "35 32 0:31 / DIR rw shared:9 - cgroup cgroup rw,cpu,memory\n";
 
 static void without_files_there_is_no_limit(void **state)
@@ -48,7 +48,7 @@ static void version_2_leaves_limit_minus_use(void **state)
     temporary_mkdir(state, "job");
     write_text(state, "job/memory.max", "1000000\n");
     write_text(state, "job/memory.current", "300000\n");
-    assert_int_equal(left(state, VERSION_2_AT_ROOT, "0::/job\n"), 700000);
+    assert_int_equal(left(state, version_2_at_root, "0::/job\n"), 700000);
 }
 
 static void page_cache_counts_as_free(void **state)
@@ -57,7 +57,7 @@ static void page_cache_counts_as_free(void **state)
     write_text(state, "job/memory.max", "1000000\n");
     write_text(state, "job/memory.current", "300000\n");
     write_text(state, "job/memory.stat", "anon 7\ninactive_file 200000\nslab 1\n");
-    assert_int_equal(left(state, VERSION_2_AT_ROOT, "0::/job\n"), 900000);
+    assert_int_equal(left(state, version_2_at_root, "0::/job\n"), 900000);
 }
 
 static void max_is_no_limit(void **state)
@@ -65,7 +65,7 @@ static void max_is_no_limit(void **state)
     temporary_mkdir(state, "job");
     write_text(state, "job/memory.max", "max\n");
     write_text(state, "job/memory.current", "300000\n");
-    assert_true(left(state, VERSION_2_AT_ROOT, "0::/job\n") == UINT64_MAX);
+    assert_true(left(state, version_2_at_root, "0::/job\n") == UINT64_MAX);
 }
 
 static void a_parent_can_be_tighter(void **state)
@@ -76,14 +76,14 @@ static void a_parent_can_be_tighter(void **state)
     write_text(state, "job/step/memory.current", "0\n");
     write_text(state, "job/memory.max", "600000\n");
     write_text(state, "job/memory.current", "100000\n");
-    assert_int_equal(left(state, VERSION_2_AT_ROOT, "0::/job/step\n"), 500000);
+    assert_int_equal(left(state, version_2_at_root, "0::/job/step\n"), 500000);
 }
 
 static void use_beyond_the_limit_leaves_nothing(void **state)
 {
     write_text(state, "memory.max", "1000\n");
     write_text(state, "memory.current", "5000\n");
-    assert_int_equal(left(state, VERSION_2_AT_ROOT, "0::/\n"), 0);
+    assert_int_equal(left(state, version_2_at_root, "0::/\n"), 0);
 }
 
 static void version_1_is_found_by_its_controller(void **state)
@@ -93,9 +93,9 @@ static void version_1_is_found_by_its_controller(void **state)
     write_text(state, "job/memory.usage_in_bytes", "400000\n");
     write_text(
         state, "job/memory.stat", "inactive_file 1\ntotal_inactive_file 50000\n");
-    assert_int_equal(left(state, VERSION_1_AT_ROOT, "5:cpu,memory:/job\n0::/\n"),
+    assert_int_equal(left(state, version_1_at_root, "5:cpu,memory:/job\n0::/\n"),
                      650000);
-    assert_true(left(state, VERSION_1_AT_ROOT, "5:memory2:/job\n") == UINT64_MAX);
+    assert_true(left(state, version_1_at_root, "5:memory2:/job\n") == UINT64_MAX);
 }
 
 static void other_version_1_controllers_do_not_count(void **state)

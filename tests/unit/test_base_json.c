@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static const struct ce_json_source SOURCE = {.file = "a.json", .prefix = "b."};
+static const struct ce_json_source source = {.file = "a.json", .prefix = "b."};
 
 static json_t *parse(const char *text)
 {
@@ -68,11 +68,11 @@ static void fields_are_read_by_type(void **state)
     bool yes = false;
     const char *text = NULL;
 
-    assert_int_equal(ce_json_read_size(&SOURCE, object, "s", &size, &err), CE_OK);
-    assert_int_equal(ce_json_read_double(&SOURCE, object, "d", &real, &err), CE_OK);
-    assert_int_equal(ce_json_read_double(&SOURCE, object, "i", &whole, &err), CE_OK);
-    assert_int_equal(ce_json_read_bool(&SOURCE, object, "b", &yes, &err), CE_OK);
-    assert_int_equal(ce_json_read_string(&SOURCE, object, "t", &text, &err), CE_OK);
+    assert_int_equal(ce_json_read_size(&source, object, "s", &size, &err), CE_OK);
+    assert_int_equal(ce_json_read_double(&source, object, "d", &real, &err), CE_OK);
+    assert_int_equal(ce_json_read_double(&source, object, "i", &whole, &err), CE_OK);
+    assert_int_equal(ce_json_read_bool(&source, object, "b", &yes, &err), CE_OK);
+    assert_int_equal(ce_json_read_string(&source, object, "t", &text, &err), CE_OK);
     assert_int_equal(size, 7);
     assert_true(real == 2.5 && whole == 3.0 && yes);
     assert_string_equal(text, "x");
@@ -89,11 +89,11 @@ static void absent_and_null_keep_the_default(void **state)
     bool yes = true;
     const char *text = "kept";
 
-    assert_int_equal(ce_json_read_size(&SOURCE, object, "s", &size, &err), CE_OK);
-    assert_int_equal(ce_json_read_size(&SOURCE, object, "none", &size, &err), CE_OK);
-    assert_int_equal(ce_json_read_double(&SOURCE, object, "d", &real, &err), CE_OK);
-    assert_int_equal(ce_json_read_bool(&SOURCE, object, "b", &yes, &err), CE_OK);
-    assert_int_equal(ce_json_read_string(&SOURCE, object, "t", &text, &err), CE_OK);
+    assert_int_equal(ce_json_read_size(&source, object, "s", &size, &err), CE_OK);
+    assert_int_equal(ce_json_read_size(&source, object, "none", &size, &err), CE_OK);
+    assert_int_equal(ce_json_read_double(&source, object, "d", &real, &err), CE_OK);
+    assert_int_equal(ce_json_read_bool(&source, object, "b", &yes, &err), CE_OK);
+    assert_int_equal(ce_json_read_string(&source, object, "t", &text, &err), CE_OK);
     assert_int_equal(size, 5);
     assert_true(real == 1.5 && yes);
     assert_string_equal(text, "kept");
@@ -111,18 +111,18 @@ static void wrong_types_are_refused_by_name(void **state)
     bool yes = true;
     const char *text = "kept";
 
-    assert_int_equal(ce_json_read_size(&SOURCE, object, "neg", &size, &err),
+    assert_int_equal(ce_json_read_size(&source, object, "neg", &size, &err),
                      CE_ERR_FORMAT);
     assert_string_equal(err.text, "a.json: b.neg: is not a non-negative integer");
-    assert_int_equal(ce_json_read_size(&SOURCE, object, "real", &size, &err),
+    assert_int_equal(ce_json_read_size(&source, object, "real", &size, &err),
                      CE_ERR_FORMAT);
-    assert_int_equal(ce_json_read_size(&SOURCE, object, "text", &size, &err),
+    assert_int_equal(ce_json_read_size(&source, object, "text", &size, &err),
                      CE_ERR_FORMAT);
-    assert_int_equal(ce_json_read_double(&SOURCE, object, "text", &real, &err),
+    assert_int_equal(ce_json_read_double(&source, object, "text", &real, &err),
                      CE_ERR_FORMAT);
-    assert_int_equal(ce_json_read_bool(&SOURCE, object, "neg", &yes, &err),
+    assert_int_equal(ce_json_read_bool(&source, object, "neg", &yes, &err),
                      CE_ERR_FORMAT);
-    assert_int_equal(ce_json_read_string(&SOURCE, object, "list", &text, &err),
+    assert_int_equal(ce_json_read_string(&source, object, "list", &text, &err),
                      CE_ERR_FORMAT);
     assert_int_equal(size, 5);
     assert_true(real == 1.5 && yes);
@@ -137,12 +137,12 @@ static void a_required_field_must_be_there(void **state)
     struct ce_error err;
     size_t size = 0;
 
-    assert_int_equal(ce_json_require_size(&SOURCE, object, "gone", &size, &err),
+    assert_int_equal(ce_json_require_size(&source, object, "gone", &size, &err),
                      CE_ERR_FORMAT);
     assert_string_equal(err.text, "a.json: b.gone: is missing");
-    assert_int_equal(ce_json_require_size(&SOURCE, object, "null", &size, &err),
+    assert_int_equal(ce_json_require_size(&source, object, "null", &size, &err),
                      CE_ERR_FORMAT);
-    assert_int_equal(ce_json_require_size(&SOURCE, object, "x", &size, &err), CE_OK);
+    assert_int_equal(ce_json_require_size(&source, object, "x", &size, &err), CE_OK);
     assert_int_equal(size, 4);
     json_decref(object);
 }

@@ -1,7 +1,7 @@
 #include "model/config.h"
-#include "temporary.h"
 #include "test.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static struct ce_config accepted(const char *text)
@@ -481,79 +481,6 @@ static void the_hash_sees_every_field(void **state)
     }
 }
 
-static void a_directory_is_loaded_with_both_files(void **state)
-{
-    static const char text[] = OLMOE(SMALL ", \"eos_token_id\": 1");
-    static const char stop[] = "{\"eos_token_id\": [5, 6]}";
-    struct ce_config config;
-    struct ce_error err;
-
-    temporary_write(state, "config.json", text, sizeof(text) - 1);
-    assert_int_equal(ce_config_load(&config, temporary_path(state, ""), &err), CE_OK);
-    assert_int_equal(config.hidden_size, 64);
-    assert_int_equal(config.stop_token[0], 1);
-    temporary_write(state, "generation_config.json", stop, sizeof(stop) - 1);
-    assert_int_equal(ce_config_load(&config, temporary_path(state, ""), &err), CE_OK);
-    assert_int_equal(config.stop_tokens, 2);
-    temporary_write(state, "generation_config.json", "x", 1);
-    assert_int_equal(ce_config_load(&config, temporary_path(state, ""), &err),
-                     CE_ERR_FORMAT);
-    assert_non_null(strstr(err.text, "/generation_config.json: line 1"));
-}
-
-static void errors_name_the_file_in_the_directory(void **state)
-{
-    static const char text[] =
-        OLMOE(", \"num_experts\": 8, \"num_experts_per_tok\": 9");
-    struct ce_config config;
-    struct ce_error err;
-    char wanted[600];
-
-    temporary_write(state, "config.json", text, sizeof(text) - 1);
-    assert_int_equal(ce_config_load(&config, temporary_path(state, ""), &err),
-                     CE_ERR_FORMAT);
-    (void)snprintf(wanted,
-                   sizeof(wanted),
-                   "%s: num_experts_per_tok: 9 is larger than num_experts 8",
-                   temporary_path(state, "config.json"));
-    assert_string_equal(err.text, wanted);
-}
-
-static void a_missing_file_or_directory_is_explained(void **state)
-{
-    struct ce_config config;
-    struct ce_error err;
-
-    assert_int_equal(ce_config_load(&config, temporary_path(state, ""), &err),
-                     CE_ERR_IO);
-    assert_non_null(
-        strstr(err.text, "/config.json: not found; a model is a directory"));
-    assert_int_equal(ce_config_load(&config, temporary_path(state, "gone"), &err),
-                     CE_ERR_IO);
-    assert_non_null(strstr(err.text, "/gone: no such directory"));
-}
-
-static void the_shipped_model_is_read(void **state)
-{
-    (void)state;
-    struct ce_config config;
-    struct ce_error err;
-
-    assert_int_equal(ce_config_load(&config, CE_MODEL_DIR, &err), CE_OK);
-    assert_int_equal(config.hidden_size, 128);
-    assert_int_equal(config.experts, 16);
-    assert_int_equal(config.top_k, 4);
-    assert_false(config.use_ce);
-    assert_int_equal(config.n_ce, 2);
-    assert_int_equal(config.dtype, CE_DTYPE_BF16);
-    assert_int_equal(config.stop_token[0], 0);
-    assert_int_equal(ce_config_load(&config, CE_MODEL_DIR "/ce-math", &err), CE_OK);
-    assert_true(config.use_ce);
-}
-
-#define WITH_FILES(test)                                                               \
-    cmocka_unit_test_setup_teardown(test, temporary_setup, temporary_teardown)
-
 int main(int argc, char **argv)
 {
     if (argc > 1) {
@@ -580,10 +507,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_bad_generation_config_changes_nothing),
         cmocka_unit_test(malformed_json_is_refused),
         cmocka_unit_test(the_hash_sees_every_field),
-        WITH_FILES(a_directory_is_loaded_with_both_files),
-        WITH_FILES(errors_name_the_file_in_the_directory),
-        WITH_FILES(a_missing_file_or_directory_is_explained),
-        cmocka_unit_test(the_shipped_model_is_read),
     };
 
     return cmocka_run_group_tests_name("model.config", tests, NULL, NULL);

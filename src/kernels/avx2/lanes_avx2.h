@@ -13,43 +13,19 @@
 
 enum { CE_LANES_AVX2 = 8 };
 
-/* A BF16 is the upper half of a F32, so widening moves bytes: one load and one
- * shuffle, where zero-extend and shift would keep the shift port the bottleneck
- * of one-row products. */
+/* A BF16 is the upper half of an F32, so widening moves bytes: one shuffle, while
+ * zero-extend and shift would make the shifter the limit of one-row products. */
 CE_INLINE_AVX2 __m256 ce_widen_bf16_avx2(__m128i bits)
 {
-    const __m256i upper = _mm256_setr_epi8(-1,
-                                           -1,
-                                           0,
-                                           1,
-                                           -1,
-                                           -1,
-                                           2,
-                                           3,
-                                           -1,
-                                           -1,
-                                           4,
-                                           5,
-                                           -1,
-                                           -1,
-                                           6,
-                                           7,
-                                           -1,
-                                           -1,
-                                           8,
-                                           9,
-                                           -1,
-                                           -1,
-                                           10,
-                                           11,
-                                           -1,
-                                           -1,
-                                           12,
-                                           13,
-                                           -1,
-                                           -1,
-                                           14,
-                                           15);
+    /* Byte numbers, highest first: element j goes to the upper half of lane j. */
+    const __m256i upper = _mm256_setr_epi32(0x0100ffff,
+                                            0x0302ffff,
+                                            0x0504ffff,
+                                            0x0706ffff,
+                                            0x0908ffff,
+                                            0x0b0affff,
+                                            0x0d0cffff,
+                                            0x0f0effff);
 
     return _mm256_castsi256_ps(
         _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(bits), upper));

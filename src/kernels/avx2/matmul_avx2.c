@@ -120,21 +120,7 @@ CE_INLINE_AVX2 void compute_rows(enum ce_dtype dtype, struct task task, size_t r
     }
 }
 
-static void compute_rows_bf16(struct task task, size_t rows)
-{
-    compute_rows(CE_DTYPE_BF16, task, rows);
-}
-
-static void compute_rows_f16(struct task task, size_t rows)
-{
-    compute_rows(CE_DTYPE_F16, task, rows);
-}
-
-static void compute_rows_f32(struct task task, size_t rows)
-{
-    compute_rows(CE_DTYPE_F32, task, rows);
-}
-
+/* Three copies of everything above, one for each type of weights. */
 static void
 compute_outputs(struct task task, size_t rows, const struct ce_matrix *w, size_t first)
 {
@@ -146,11 +132,11 @@ compute_outputs(struct task task, size_t rows, const struct ce_matrix *w, size_t
         task.w[o] = (const unsigned char *)w->data + output * row_bytes;
     }
     if (w->dtype == CE_DTYPE_BF16) {
-        compute_rows_bf16(task, rows);
+        compute_rows(CE_DTYPE_BF16, task, rows);
     } else if (w->dtype == CE_DTYPE_F16) {
-        compute_rows_f16(task, rows);
+        compute_rows(CE_DTYPE_F16, task, rows);
     } else {
-        compute_rows_f32(task, rows);
+        compute_rows(CE_DTYPE_F32, task, rows);
     }
 }
 

@@ -11,7 +11,7 @@
  *
  * The reference has tables of Unicode 9. Marks that are younger are to it like
  * letters: they stay where they are and nothing joins over them. The ids of a
- * model were made that way, so a stretch ends before such a mark.
+ * model were made that way, so what is composed at once ends before such a mark.
  */
 
 #include "model/tokenizer/nfc.h"
@@ -51,32 +51,34 @@ static int32_t combining_class(int32_t code)
     return utf8proc_get_property(code)->combining_class;
 }
 
-/* Combining marks of Unicode 10 to 14, and U+11930, which composes since 13. */
-static bool is_young(uint32_t code)
+/* What never joins anything before it, though utf8proc thinks so: combining marks
+ * of Unicode 10 to 14; U+11930, which composes since 13; U+11A7, which would be a
+ * trailing consonant of Hangul if there were one that is none. */
+static bool stands_alone(uint32_t code)
 {
     static const struct {
         uint32_t first;
         uint32_t last;
-    } young[] = {
+    } alone[] = {
         {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},
-        {0xC3C, 0xC3C},     {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x1715, 0x1715},
-        {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},   {0xA82C, 0xA82C},   {0x10D24, 0x10D27},
-        {0x10EAB, 0x10EAC}, {0x10F46, 0x10F50}, {0x10F82, 0x10F85}, {0x11070, 0x11070},
-        {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x11839, 0x1183A}, {0x11930, 0x11930},
-        {0x1193D, 0x1193E}, {0x11943, 0x11943}, {0x119E0, 0x119E0}, {0x11A34, 0x11A34},
-        {0x11A47, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D42}, {0x11D44, 0x11D45},
-        {0x11D97, 0x11D97}, {0x16FF0, 0x16FF1}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE},
-        {0x1E2EC, 0x1E2EF},
+        {0xC3C, 0xC3C},     {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x11A7, 0x11A7},
+        {0x1715, 0x1715},   {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},   {0xA82C, 0xA82C},
+        {0x10D24, 0x10D27}, {0x10EAB, 0x10EAC}, {0x10F46, 0x10F50}, {0x10F82, 0x10F85},
+        {0x11070, 0x11070}, {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x11839, 0x1183A},
+        {0x11930, 0x11930}, {0x1193D, 0x1193E}, {0x11943, 0x11943}, {0x119E0, 0x119E0},
+        {0x11A34, 0x11A34}, {0x11A47, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D42},
+        {0x11D44, 0x11D45}, {0x11D97, 0x11D97}, {0x16FF0, 0x16FF1}, {0x1E130, 0x1E136},
+        {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF},
     };
     size_t at = 0;
 
-    while (at < sizeof(young) / sizeof(young[0]) && code > young[at].last) {
+    while (at < sizeof(alone) / sizeof(alone[0]) && code > alone[at].last) {
         at++;
     }
-    return at < sizeof(young) / sizeof(young[0]) && code >= young[at].first;
+    return at < sizeof(alone) / sizeof(alone[0]) && code >= alone[at].first;
 }
 
-/* Up to the next young mark that is not the first character; *bytes tells how
+/* Up to the next character, but the first, that stands alone; *bytes tells how
  * much of the text that was. */
 static enum ce_status decompose(struct ce_ids *codes,
                                 struct ce_span text,
@@ -92,7 +94,7 @@ static enum ce_status decompose(struct ce_ids *codes,
         utf8proc_int32_t parts[DECOMPOSITION_MOST];
         int boundary = 0;
 
-        if (at > 0 && is_young(next.code)) {
+        if (at > 0 && stands_alone(next.code)) {
             break;
         }
         utf8proc_ssize_t count =
@@ -153,7 +155,7 @@ static enum ce_status counting_sort(int32_t *code, size_t count, struct ce_error
 static enum ce_status order(struct ce_ids *codes, struct ce_error *err)
 {
     enum ce_status status = CE_OK;
-    size_t first = codes->count > 0 && is_young((uint32_t)codes->id[0]) ? 1 : 0;
+    size_t first = codes->count > 0 && stands_alone((uint32_t)codes->id[0]) ? 1 : 0;
 
     for (size_t i = first; i < codes->count && status == CE_OK;) {
         size_t end = i;

@@ -103,8 +103,8 @@ enum ce_status ce_replace_append(struct ce_text *out,
     enum ce_status status = CE_OK;
 
     while (found && status == CE_OK) {
-        size_t start = text.bytes;
-        size_t end = text.bytes;
+        size_t start;
+        size_t end;
 
         status = ce_regex_next(&cursor, &found, &start, &end, err);
         if (status == CE_OK) {

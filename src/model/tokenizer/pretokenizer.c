@@ -149,8 +149,8 @@ static enum ce_status cut_by_pattern(struct ce_splitter *splitter,
     enum ce_status status = CE_OK;
 
     while (found && status == CE_OK) {
-        size_t start = text.bytes;
-        size_t end = text.bytes;
+        size_t start;
+        size_t end;
 
         status = ce_regex_next(&cursor, &found, &start, &end, err);
         if (status == CE_OK && done < start) {

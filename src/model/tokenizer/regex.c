@@ -254,10 +254,10 @@ static int search(const struct ce_regex_cursor *cursor)
 static bool accept(struct ce_regex_cursor *cursor, size_t *start, size_t *end)
 {
     size_t last_end = cursor->any ? cursor->last_end : 0;
+    size_t from = (size_t)cursor->scratch->region->beg[0];
+    size_t to = (size_t)cursor->scratch->region->end[0];
 
-    *start = (size_t)cursor->scratch->region->beg[0];
-    *end = (size_t)cursor->scratch->region->end[0];
-    if (*start == *end && cursor->any && *end == last_end) {
+    if (from == to && cursor->any && to == last_end) {
         size_t left = cursor->text.bytes - cursor->next;
 
         cursor->next +=
@@ -265,10 +265,11 @@ static bool accept(struct ce_regex_cursor *cursor, size_t *start, size_t *end)
         return false;
     }
     /* \K inside a lookaround can move the start to the wrong side of things. */
-    *start = *start < last_end ? last_end : *start;
-    *start = *start > *end ? *end : *start;
-    cursor->next = *end;
-    cursor->last_end = *end;
+    from = from < last_end ? last_end : from;
+    *start = from > to ? to : from;
+    *end = to;
+    cursor->next = to;
+    cursor->last_end = to;
     cursor->any = true;
     return true;
 }
@@ -280,6 +281,8 @@ enum ce_status ce_regex_next(struct ce_regex_cursor *cursor,
                              struct ce_error *err)
 {
     *found = false;
+    *start = cursor->text.bytes;
+    *end = cursor->text.bytes;
     while (!*found && cursor->next <= cursor->text.bytes) {
         int position = search(cursor);
 

@@ -40,7 +40,8 @@ struct ce_regex_cursor {
     size_t last_end;
 };
 
-/* *found is false behind the last match. start >= the end of the last match. */
+/* *start is not before the end of the last match. Behind all matches *found is
+ * false and the two are the end of the text: the last gap ends there. */
 CE_MUST_CHECK enum ce_status ce_regex_next(struct ce_regex_cursor *cursor,
                                            bool *found,
                                            size_t *start,

@@ -1,0 +1,43 @@
+#!/bin/sh
+# Installs the Debian 12 packages that cemoe needs to be built, run and tested; --dev adds what
+# the lint, sanitizer and fuzz builds need. Says nothing when all of them are there already.
+# Needs root or sudo only when something is missing.
+set -eu
+
+RUN="cmake gcc libc6-dev libcmocka-dev libjansson-dev libonig-dev libopenblas-openmp-dev
+    libopenmpi-dev libprotobuf-c-dev libucx-dev libutf8proc-dev ninja-build openmpi-bin
+    pkg-config protobuf-c-compiler python3"
+DEV="clang clang-format clang-tidy libclang-rt-14-dev libomp-14-dev shellcheck universal-ctags"
+
+case "${1:-}" in
+"") wanted=$RUN ;;
+--dev) wanted="$RUN $DEV" ;;
+*)
+    echo "usage: $0 [--dev]" >&2
+    exit 2
+    ;;
+esac
+
+missing=
+for package in $wanted; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+        missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+# Another apt at work is waited for instead of failing at once.
+apt() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" >&2
+}
+
+echo "installing:$missing" >&2
+apt update
+# shellcheck disable=SC2086 # one word a package
+apt install -y --no-install-recommends $missing

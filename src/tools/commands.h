@@ -1,0 +1,18 @@
+/* commands.h - the commands of the program, one file each */
+
+#ifndef CE_TOOLS_COMMANDS_H
+#define CE_TOOLS_COMMANDS_H
+
+#include "base/options.h"
+
+extern const struct ce_command ce_command_generate;
+extern const struct ce_command ce_command_score;
+extern const struct ce_command ce_command_logits;
+extern const struct ce_command ce_command_inspect;
+extern const struct ce_command ce_command_tokenize;
+extern const struct ce_command ce_command_bench_step;
+
+/* The program all of them belong to; for help, man page and completion. */
+extern const struct ce_program ce_program_cemoe;
+
+#endif

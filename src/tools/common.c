@@ -1,0 +1,133 @@
+/* common.c - tables of shared options, failures and JSON on the right streams */
+
+#include "tools/common.h"
+
+#include "base/log.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+
+const struct ce_option ce_model_options[] = {
+    {.name = "model",
+     .short_name = 'm',
+     .kind = CE_OPTION_STRING,
+     .argument = "DIR",
+     .field = offsetof(struct ce_model_values, model),
+     .required = true,
+     .env = "CEMOE_MODEL",
+     .help = "Checkpoint directory as Hugging Face writes it: config.json, "
+             "model.safetensors or an index with shards, tokenizer.json."},
+    {.name = "compressed",
+     .kind = CE_OPTION_INT,
+     .argument = "N",
+     .field = offsetof(struct ce_model_values, compressed),
+     .initial = "-1",
+     .initial_help = "n_ce of the checkpoint if it has use_ce, or of "
+                     "--compressed-experts if given, else 0",
+     .min = 0,
+     .max = INT_MAX,
+     .help = "Replace the N activated experts with the lowest routing weights by their "
+             "compressed experts; 0 runs all experts in full."},
+    {.name = "compressed-experts",
+     .kind = CE_OPTION_STRING,
+     .argument = "FILE",
+     .field = offsetof(struct ce_model_values, compressed_experts),
+     .help = "Safetensors file with model.layers.N.mlp.ces, used instead of the "
+             "checkpoint's tables."},
+    {.name = "truncated",
+     .kind = CE_OPTION_INT,
+     .argument = "N",
+     .field = offsetof(struct ce_model_values, truncated),
+     .initial = "0",
+     .min = 0,
+     .max = INT_MAX,
+     .help = "Drop the N activated experts with the lowest routing weights without "
+             "compensation: the ablation to compare with."},
+    {0}};
+
+static const char *const transports[] = {"auto", "self", "mpi", NULL};
+
+const struct ce_option ce_run_options[] = {
+    {.name = "transport",
+     .kind = CE_OPTION_STRING,
+     .argument = "NAME",
+     .field = offsetof(struct ce_run_values, transport),
+     .initial = "auto",
+     .choices = transports,
+     .env = "CEMOE_TRANSPORT",
+     .help = "How ranks reach each other; auto takes mpi when mpirun or srun started "
+             "the process, else self."},
+    {.name = "deadline-ms",
+     .kind = CE_OPTION_UINT64,
+     .argument = "MS",
+     .field = offsetof(struct ce_run_values, deadline_ms),
+     .initial = "120000",
+     .env = "CEMOE_DEADLINE_MS",
+     .help = "Longest wait for another rank in a step before the job ends and says who "
+             "is missing; 0 waits for ever."},
+    {.name = "step-tokens",
+     .kind = CE_OPTION_SIZE,
+     .argument = "N",
+     .field = offsetof(struct ce_run_values, step_tokens),
+     .initial = "512",
+     .min = 1,
+     .max = 65536,
+     .help = "Most tokens of one rank in a step: long prompts are cut into chunks of "
+             "this size. Does not change results."},
+    {.name = "cache-tokens",
+     .kind = CE_OPTION_SIZE,
+     .argument = "N",
+     .field = offsetof(struct ce_run_values, cache_tokens),
+     .initial = "0",
+     .initial_help = "what the job needs, up to 32 of its longest sequences",
+     .min = 0,
+     .max = 1 << 28,
+     .help = "Tokens of a rank's KV cache."},
+    {.name = "stats",
+     .kind = CE_OPTION_STRING,
+     .argument = "FILE",
+     .field = offsetof(struct ce_run_values, stats),
+     .help = "Write what depends on the run (times, hosts, memory, traffic of every "
+             "rank) to FILE as JSON."},
+    {.name = "quiet",
+     .short_name = 'q',
+     .kind = CE_OPTION_FLAG,
+     .field = offsetof(struct ce_run_values, quiet),
+     .help = "Only warnings and errors on stderr."},
+    {.name = "verbose",
+     .short_name = 'v',
+     .kind = CE_OPTION_FLAG,
+     .field = offsetof(struct ce_run_values, verbose),
+     .help = "More on stderr."},
+    {0}};
+
+int ce_report_failure(const char *command, const struct ce_error *err)
+{
+    if (ce_log_is_speaker()) {
+        ce_log(CE_LOG_ERROR, "%s: %s", command, err->text);
+    }
+    return CE_EXIT_FAILED;
+}
+
+int ce_finish_output(void)
+{
+    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
+        ce_log(CE_LOG_ERROR, "standard output cannot be written");
+        return CE_EXIT_FAILED;
+    }
+    return CE_EXIT_DONE;
+}
+
+int ce_print_json(json_t *document)
+{
+    int failed = document == NULL || json_dumpf(document, stdout, JSON_COMPACT) != 0;
+
+    json_decref(document);
+    if (failed) {
+        ce_log(CE_LOG_ERROR, "the JSON result cannot be written");
+        return CE_EXIT_FAILED;
+    }
+    (void)putchar('\n');
+    return ce_finish_output();
+}

@@ -1,0 +1,46 @@
+/* common.h - options that several commands share, and how they report */
+
+#ifndef CE_TOOLS_COMMON_H
+#define CE_TOOLS_COMMON_H
+
+#include "base/options.h"
+#include "base/status.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Which model, and how its auxiliary experts are treated. */
+struct ce_model_values {
+    const char *model;
+    const char *compressed_experts;
+    int compressed; /* -1: by the checkpoint */
+    int truncated;
+};
+
+/* How a job runs; nothing of it changes results. */
+struct ce_run_values {
+    const char *transport;
+    uint64_t deadline_ms;
+    size_t step_tokens;
+    size_t cache_tokens; /* 0: what the job needs */
+    const char *stats;
+    bool quiet;
+    bool verbose;
+};
+
+extern const struct ce_option ce_model_options[];
+extern const struct ce_option ce_run_options[];
+
+/* Prints one line on stderr, on the speaking rank only; returns the exit code. */
+int ce_report_failure(const char *command, const struct ce_error *err);
+
+/* Prints a JSON document and a newline on stdout; frees it. Returns the exit
+ * code: a failed write is a failure. */
+int ce_print_json(json_t *document);
+
+/* Flushes stdout; CE_EXIT_FAILED when something could not be written. */
+int ce_finish_output(void);
+
+#endif

@@ -1,0 +1,176 @@
+/* logits.c - `cemoe logits`: the model's output for given ids, as a file */
+
+#include "comm/collective.h"
+#include "model/safetensors.h"
+#include "tools/commands.h"
+#include "tools/id_list.h"
+#include "tools/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct values {
+    struct ce_model_values model;
+    struct ce_run_values run;
+    const char *ids;
+    const char *out;
+};
+
+struct job {
+    const struct values *values;
+    struct ce_session session;
+    int32_t *id;
+    size_t count;
+    float *logits; /* [count][vocab], rank 0 */
+};
+
+static const struct ce_option options[] = {
+    {.name = "ids",
+     .kind = CE_OPTION_STRING,
+     .argument = "LIST",
+     .field = offsetof(struct values, ids),
+     .required = true,
+     .help = "Token ids separated by commas, e.g. 1,2,3."},
+    {.name = "out",
+     .short_name = 'o',
+     .kind = CE_OPTION_STRING,
+     .argument = "FILE",
+     .field = offsetof(struct values, out),
+     .required = true,
+     .help = "Safetensors file to write: \"logits\" F32 [tokens, vocab]."},
+    {0}};
+
+static enum ce_status load(struct job *job, struct ce_error *err)
+{
+    struct ce_engine_options engine =
+        ce_session_engine_options(&job->session, &job->values->model);
+
+    if (engine.cache_tokens == 0) {
+        engine.cache_tokens = job->count;
+    }
+    if (engine.step_tokens > job->count) {
+        engine.step_tokens = job->count;
+        engine.step_logits = job->count;
+    }
+    return ce_session_load(&job->session, &engine, err);
+}
+
+/* The sequence lives on rank 0; the other ranks take part with their experts. */
+static enum ce_status run_steps(struct job *job, struct ce_error *err)
+{
+    struct ce_engine *engine = job->session.engine;
+    bool mine = job->session.transport->rank == 0;
+    size_t vocab = ce_engine_vocab_size(engine);
+    struct ce_sequence *sequence = NULL;
+    enum ce_status status = CE_OK;
+
+    if (mine) {
+        job->logits = calloc(job->count, vocab * sizeof(job->logits[0]));
+        status = job->logits == NULL
+                     ? ce_fail(err, CE_ERR_NOMEM, "no memory for the logits")
+                     : ce_sequence_create(&sequence, engine, err);
+    }
+    status = ce_agree(job->session.transport, status, err);
+    for (size_t at = 0; status == CE_OK && at < job->count;) {
+        size_t left = job->count - at;
+        size_t chunk = engine->options.step_tokens;
+        struct ce_step_item item = {.sequence = sequence,
+                                    .tokens = job->id + at,
+                                    .count = left < chunk ? left : chunk,
+                                    .logits = CE_LOGITS_ALL};
+        const float *rows = NULL;
+
+        status = ce_engine_step(engine, &item, mine ? 1 : 0, &rows, err);
+        if (status == CE_OK && mine) {
+            memcpy(
+                job->logits + at * vocab, rows, item.count * vocab * sizeof(rows[0]));
+        }
+        at += item.count;
+    }
+    ce_sequence_destroy(sequence);
+    return status;
+}
+
+static enum ce_status write_logits(const struct job *job, struct ce_error *err)
+{
+    static char name[] = "logits";
+    size_t vocab = ce_engine_vocab_size(job->session.engine);
+    struct ce_safetensors_entry entry = {
+        .name = name,
+        .tensor = {.dtype = CE_DTYPE_F32,
+                   .dims = 2,
+                   .shape = {job->count, vocab},
+                   .bytes = job->count * vocab * sizeof(float),
+                   .data = job->logits}};
+
+    return ce_safetensors_write(job->values->out, &entry, 1, err);
+}
+
+static enum ce_status work(struct job *job, struct ce_error *err)
+{
+    enum ce_status status =
+        ce_id_list_parse(job->values->ids, "--ids", &job->id, &job->count, err);
+
+    status = ce_agree(job->session.transport, status, err);
+    if (status == CE_OK) {
+        status = load(job, err);
+    }
+    if (status == CE_OK) {
+        status = run_steps(job, err);
+    }
+    if (status == CE_OK && job->session.transport->rank == 0) {
+        status = write_logits(job, err);
+    }
+    if (job->session.engine != NULL && !job->session.transport->failed) {
+        status = ce_agree(job->session.transport, status, err);
+    }
+    if (status == CE_OK) {
+        status = ce_session_report(&job->session, job->count, 0, err);
+    }
+    return status;
+}
+
+static int run(const void *untyped)
+{
+    struct job job = {.values = untyped};
+    struct ce_error err = {.text = ""};
+    int code = CE_EXIT_DONE;
+    enum ce_status status =
+        ce_session_open(&job.session, "logits", &job.values->run, &err);
+
+    if (status == CE_OK) {
+        status = work(&job, &err);
+    }
+    code = ce_session_close(&job.session, status, &err);
+    free(job.id);
+    free(job.logits);
+    return code;
+}
+
+static const struct ce_option_group groups[] = {
+    {.title = "Input and output", .options = options},
+    {.title = "Model",
+     .options = ce_model_options,
+     .offset = offsetof(struct values, model)},
+    {.title = "Run", .options = ce_run_options, .offset = offsetof(struct values, run)},
+    {0}};
+
+static const struct ce_example examples[] = {
+    {"Logits of four tokens, to compare with another implementation",
+     "cemoe logits --model deploy/model --ids 50,60,70,80 --out logits.safetensors"},
+    {0}};
+
+static const char *const usage[] = {"--model DIR --ids LIST --out FILE [options]",
+                                    NULL};
+
+const struct ce_command ce_command_logits = {
+    .name = "logits",
+    .summary = "Write the logits of given token ids to a file",
+    .usage = usage,
+    .description =
+        "Runs one sequence from position 0 and writes the logits after every "
+        "token, before any sampling.",
+    .examples = examples,
+    .groups = groups,
+    .values_size = sizeof(struct values),
+    .run = run};

@@ -1,0 +1,126 @@
+/* main.c - from the command line to one command, and the only exit */
+
+#include "base/log.h"
+#include "base/options.h"
+#include "base/version.h"
+#include "comm/transport.h"
+#include "tools/commands.h"
+
+#include <stdio.h>
+
+static int run_man(const void *values)
+{
+    (void)values;
+    ce_program_print_man(stdout, &ce_program_cemoe);
+    return CE_EXIT_DONE;
+}
+
+static int run_completion(const void *values)
+{
+    (void)values;
+    ce_program_print_completion(stdout, &ce_program_cemoe);
+    return CE_EXIT_DONE;
+}
+
+static const char *const no_arguments[] = {"", NULL};
+
+static const struct ce_command command_man = {.name = "man",
+                                              .summary =
+                                                  "Print the manual page as roff",
+                                              .usage = no_arguments,
+                                              .hidden = true,
+                                              .run = run_man};
+static const struct ce_command command_completion = {
+    .name = "completion",
+    .summary = "Print a completion script for bash",
+    .usage = no_arguments,
+    .hidden = true,
+    .run = run_completion};
+
+static const struct ce_command *const commands[] = {&ce_command_generate,
+                                                    &ce_command_score,
+                                                    &ce_command_logits,
+                                                    &ce_command_inspect,
+                                                    &ce_command_tokenize,
+                                                    &ce_command_bench_step,
+                                                    &command_man,
+                                                    &command_completion,
+                                                    NULL};
+
+static const struct ce_manual_section sections[] = {
+    {"EXIT STATUS",
+     "  0  done\n"
+     "  1  failed: one line on standard error says what and where\n"
+     "  2  wrong usage\n"
+     "  3  ran, but a check did not hold\n"
+     "  4  stopped early, can be resumed"},
+    {"ENVIRONMENT",
+     "OMP_NUM_THREADS sets the threads of each rank. mpirun binds a rank to one core "
+     "unless told otherwise: with several threads a rank use --map-by slot:PE=T or "
+     "--bind-to none.\n\n"
+     "CEMOE_ISA forces a kernel set (ref, avx2). CEMOE_MEMORY_LIMIT (bytes) makes the "
+     "machine look smaller. CEMOE_MODEL, CEMOE_TRANSPORT and CEMOE_DEADLINE_MS are "
+     "defaults of the options of these names."},
+    {0}};
+
+const struct ce_program ce_program_cemoe = {
+    .name = "cemoe",
+    .version = CE_VERSION,
+    .summary = "expert-parallel inference for Mixture-of-Experts language models",
+    .description =
+        "cemoe runs Mixture-of-Experts models from Hugging Face checkpoints on CPU "
+        "nodes, alone or under mpirun: every rank owns a shard of the experts, and "
+        "tokens travel to the ranks that own theirs. With compressed experts (arXiv "
+        "2503.00634) only a token's main experts run in full, and only they cost "
+        "communication.\n\n"
+        "Results go to standard output and are the same bits for any number of ranks; "
+        "the log, progress and everything that depends on the run go to standard error "
+        "or --stats FILE.",
+    .commands = commands,
+    .sections = sections};
+
+/* Every rank of a launched job parses the same line: one of them speaks. */
+static void init_log(void)
+{
+    int rank = 0;
+    int ranks = 1;
+
+    ce_transport_launcher(&rank, &ranks);
+    ce_log_init(CE_LOG_INFO, rank);
+}
+
+static int usage_error(const struct ce_error *err)
+{
+    if (ce_log_is_speaker()) {
+        (void)fprintf(stderr, "%s\n", err->text);
+    }
+    return CE_EXIT_USAGE;
+}
+
+static int print_request(const struct ce_command_line *line)
+{
+    if (ce_log_is_speaker() && line->request == CE_REQUEST_VERSION) {
+        ce_program_print_version(stdout, &ce_program_cemoe);
+    } else if (ce_log_is_speaker()) {
+        ce_program_print_help(stdout, &ce_program_cemoe, line->command);
+    }
+    return CE_EXIT_DONE;
+}
+
+int main(int argc, char **argv)
+{
+    struct ce_command_line line = {0};
+    struct ce_error err = {.text = ""};
+    int code = CE_EXIT_DONE;
+
+    init_log();
+    if (ce_command_line_parse(&line, &ce_program_cemoe, argc, argv, &err) != CE_OK) {
+        code = usage_error(&err);
+    } else if (line.request != CE_REQUEST_RUN) {
+        code = print_request(&line);
+    } else {
+        code = line.command->run(line.values);
+    }
+    ce_command_line_free(&line);
+    return code;
+}

@@ -1,0 +1,62 @@
+/* session.h - a job of all ranks: transport and engine, from options to report */
+
+#ifndef CE_TOOLS_SESSION_H
+#define CE_TOOLS_SESSION_H
+
+#include "comm/transport.h"
+#include "engine/engine.h"
+#include "tools/common.h"
+
+#include <stdint.h>
+
+struct ce_session {
+    const char *command; /* for messages */
+    const struct ce_run_values *run;
+    struct ce_transport *transport;
+    struct ce_engine *engine;
+    uint64_t began_ns; /* when the engine was ready */
+};
+
+/* Starts the log and the transport, and warns when a rank has more threads than
+ * processors. Collective. */
+CE_MUST_CHECK enum ce_status ce_session_open(struct ce_session *session,
+                                             const char *command,
+                                             const struct ce_run_values *run,
+                                             struct ce_error *err);
+
+/* Options of an engine from those of the command line. */
+struct ce_engine_options ce_session_engine_options(const struct ce_session *session,
+                                                   const struct ce_model_values *model);
+
+/* Loads the engine. Collective. */
+CE_MUST_CHECK enum ce_status ce_session_load(struct ce_session *session,
+                                             const struct ce_engine_options *options,
+                                             struct ce_error *err);
+
+/* Says on stderr what the job did and how fast, and writes --stats. `tokens` are
+ * those of all ranks together. Collective. */
+CE_MUST_CHECK enum ce_status ce_session_report(struct ce_session *session,
+                                               uint64_t prompt_tokens,
+                                               uint64_t new_tokens,
+                                               struct ce_error *err);
+
+/* Seconds of each stage on this rank, as a new JSON object. */
+json_t *ce_report_stages(const struct ce_engine *engine);
+
+/* Ends the job with `status`; prints the failure, once, and returns the exit
+ * code. Collective when status is one all ranks have. */
+int ce_session_close(struct ce_session *session,
+                     enum ce_status status,
+                     const struct ce_error *err);
+
+/* Text that rank 0 has (or failed to get, in `status`), for all ranks: a copy in
+ * malloc'ed memory. Collective. */
+CE_MUST_CHECK enum ce_status ce_session_share(struct ce_session *session,
+                                              enum ce_status status,
+                                              const void *data,
+                                              size_t bytes,
+                                              char **copy,
+                                              size_t *copied,
+                                              struct ce_error *err);
+
+#endif

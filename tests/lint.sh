@@ -1,0 +1,34 @@
+#!/bin/sh
+# Checks of the sources: lint.sh format | shell | tidy BUILD_DIR [FILE...]
+# Exits 77 when the tool for it is not installed (deploy/install-deps.sh --dev installs all).
+set -eu
+cd "$(dirname "$0")/.."
+
+need() {
+    command -v "$1" >/dev/null || { echo "$1 is not installed, skipped"; exit 77; }
+}
+
+case "${1:-}" in
+format)
+    need clang-format
+    find src include tests bench -name '*.[ch]' -exec clang-format --dry-run -Werror {} +
+    ;;
+shell)
+    need shellcheck
+    find deploy tests slurm .ci -type f \( -name '*.sh' -o -path .ci/run \) -exec shellcheck {} +
+    ;;
+tidy)
+    need clang-tidy
+    build=${2:?the build directory with compile_commands.json}
+    shift 2
+    if [ $# -eq 0 ]; then
+        find src tests -name '*.c' -print0
+    else
+        printf '%s\0' "$@"
+    fi | xargs -0 -P "$(nproc)" -n 4 clang-tidy --quiet -p "$build"
+    ;;
+*)
+    echo "usage: $0 format | shell | tidy BUILD_DIR [FILE...]" >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,245 @@
+/* forward.c - the model over all ranks: same bits, counted bytes, resident shard
+ *
+ *     forward MODEL TABLES ORDER     ORDER: router | owner
+ *
+ * Four sequences, on rank i mod ranks, fed in pieces that depend on the number of
+ * ranks; rank 0 prints a hash of all logits in the order of the sequences, which
+ * check_forward.py compares between runs. ORDER owner sums a token's results by
+ * owning rank, a mistake on purpose: the comparison must notice it. On the way
+ * every rank asserts that what the transport moved is what the plans said, and
+ * that the experts in memory are its shard and no more.
+ */
+
+#include "comm/collective.h"
+#include "engine/engine.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SEQUENCES 4
+#define TOKENS    40
+
+#define REQUIRE(condition, ...)                                                        \
+    do {                                                                               \
+        if (!(condition)) {                                                            \
+            (void)fprintf(stderr, "forward: " __VA_ARGS__);                            \
+            (void)fputc('\n', stderr);                                                 \
+            exit(1);                                                                   \
+        }                                                                              \
+    } while (0)
+
+struct run {
+    struct ce_transport *transport;
+    struct ce_engine *engine;
+    float *logits; /* [SEQUENCES][TOKENS][vocab], this rank's filled */
+    struct ce_error err;
+};
+
+/* Bytes to and from other ranks. */
+static uint64_t moved(const struct ce_transport *transport)
+{
+    uint64_t sum = 0;
+
+    for (int r = 0; r < transport->ranks; r++) {
+        if (r != transport->rank) {
+            sum += transport->traffic.sent_bytes[r];
+        }
+    }
+    return sum;
+}
+
+static void add_over_ranks(struct run *run, uint64_t *values, size_t count)
+{
+    struct ce_bytes mine = {values, count * sizeof(values[0])};
+    const struct ce_bytes *all = NULL;
+    uint64_t sum[4] = {0};
+
+    REQUIRE(ce_allgather(run->transport, mine, &all, &run->err) == CE_OK,
+            "%s",
+            run->err.text);
+    for (int r = 0; r < run->transport->ranks; r++) {
+        uint64_t theirs[4] = {0};
+
+        memcpy(theirs, all[r].data, mine.bytes);
+        for (size_t i = 0; i < count; i++) {
+            sum[i] += theirs[i];
+        }
+    }
+    memcpy(values, sum, mine.bytes);
+}
+
+static int32_t token(size_t sequence, size_t i)
+{
+    return (int32_t)((sequence * 7919 + i * 104729 + i * i * 31) % 2000);
+}
+
+static void open_run(struct run *run, char **argv)
+{
+    struct ce_engine_options options;
+
+    ce_engine_options_init(&options);
+    options.model = argv[1];
+    options.compressed_experts = strcmp(argv[2], "-") == 0 ? NULL : argv[2];
+    options.step_tokens = SEQUENCES * TOKENS;
+    options.step_logits = SEQUENCES * TOKENS;
+    options.cache_tokens = SEQUENCES * (TOKENS + CE_PAGE_TOKENS);
+    REQUIRE(ce_transport_create(&run->transport, "auto", 30000, &run->err) == CE_OK,
+            "%s",
+            run->err.text);
+    REQUIRE(ce_engine_create(&run->engine, run->transport, &options, &run->err) ==
+                CE_OK,
+            "%s",
+            run->err.text);
+    if (strcmp(argv[3], "owner") == 0) {
+        run->engine->moe.order = CE_COMBINE_OWNER_FOR_TESTS;
+    }
+    run->logits = calloc(SEQUENCES * TOKENS,
+                         run->engine->config.vocab_size * sizeof(run->logits[0]));
+    REQUIRE(run->logits != NULL, "no memory");
+}
+
+/* A step that feeds `count` tokens of each of this rank's sequences. */
+static void
+feed(struct run *run, struct ce_sequence **sequence, size_t at, size_t count)
+{
+    struct ce_step_item item[SEQUENCES];
+    int32_t ids[SEQUENCES][TOKENS];
+    size_t vocab = run->engine->config.vocab_size;
+    size_t items = 0;
+    const float *rows = NULL;
+
+    for (size_t s = (size_t)run->transport->rank; s < SEQUENCES;
+         s += (size_t)run->transport->ranks) {
+        for (size_t i = 0; i < count; i++) {
+            ids[s][i] = token(s, at + i);
+        }
+        item[items++] =
+            (struct ce_step_item){sequence[s], ids[s], count, CE_LOGITS_ALL};
+    }
+    REQUIRE(ce_engine_step(run->engine, item, items, &rows, &run->err) == CE_OK,
+            "%s",
+            run->err.text);
+    for (size_t s = (size_t)run->transport->rank; s < SEQUENCES;
+         s += (size_t)run->transport->ranks) {
+        memcpy(run->logits + (s * TOKENS + at) * vocab,
+               rows,
+               count * vocab * sizeof(rows[0]));
+        rows += count * vocab;
+    }
+}
+
+/* Prompt pieces whose sizes depend on the number of ranks, then single tokens. */
+static void run_sequences(struct run *run)
+{
+    struct ce_sequence *sequence[SEQUENCES] = {NULL};
+    size_t piece = 7 + (size_t)run->transport->ranks;
+
+    for (size_t s = (size_t)run->transport->rank; s < SEQUENCES;
+         s += (size_t)run->transport->ranks) {
+        REQUIRE(ce_sequence_create(&sequence[s], run->engine, &run->err) == CE_OK,
+                "%s",
+                run->err.text);
+    }
+    for (size_t at = 0; at < TOKENS;) {
+        size_t count = at + piece <= TOKENS - 5 ? piece : 1;
+
+        feed(run, sequence, at, count);
+        at += count;
+    }
+    for (size_t s = 0; s < SEQUENCES; s++) {
+        ce_sequence_destroy(sequence[s]);
+    }
+}
+
+/* Of a whole run: bytes handed to the transport against the plans' bytes. The
+ * agreement at the end of each step is the only other message. */
+static void check_traffic(struct run *run)
+{
+    const struct ce_moe_counters *counters = &run->engine->moe.counters;
+    uint64_t values[4] = {0};
+    uint64_t before = 0;
+    uint64_t agreement = 0;
+
+    before = moved(run->transport);
+    REQUIRE(ce_agree(run->transport, CE_OK, &run->err) == CE_OK, "%s", run->err.text);
+    agreement = moved(run->transport) - before;
+    before = moved(run->transport);
+    ce_engine_reset_counters(run->engine);
+    run_sequences(run);
+    values[0] = moved(run->transport) - before;
+    values[0] -= run->engine->counters.steps * agreement;
+    values[1] = counters->payload_bytes + counters->metadata_bytes;
+    values[2] = counters->rows_sent;
+    values[3] = counters->results_received;
+    add_over_ranks(run, values, 4);
+    REQUIRE(values[0] == values[1],
+            "moved %" PRIu64 " bytes, the plans say %" PRIu64,
+            values[0],
+            values[1]);
+    REQUIRE((values[2] > 0) == (run->transport->ranks > 1), "no rows between ranks");
+    REQUIRE(values[3] >= values[2], "fewer results than rows");
+}
+
+/* Shards of all ranks together are the experts once; this rank's is as planned. */
+static void check_residence(struct run *run)
+{
+    const struct ce_config *config = &run->engine->config;
+    size_t rank = (size_t)run->transport->rank;
+    size_t ranks = (size_t)run->transport->ranks;
+    size_t shard =
+        (rank + 1) * config->experts / ranks - rank * config->experts / ranks;
+    size_t expert = 3 * config->hidden_size * config->intermediate_size * 2; /* BF16 */
+    size_t resident = 0;
+
+    for (size_t i = 0; i < config->layers * config->experts; i++) {
+        resident += run->engine->weights.experts[i].down.data != NULL;
+    }
+    REQUIRE(resident == shard * config->layers,
+            "%zu experts are resident, the shard has %zu",
+            resident,
+            shard * config->layers);
+    REQUIRE(run->engine->weights.expert_bytes == resident * expert,
+            "%zu bytes of experts are resident, expected %zu",
+            run->engine->weights.expert_bytes,
+            resident * expert);
+}
+
+/* FNV-1a of every sequence's logits, from the rank that has them. */
+static void print_hash(struct run *run)
+{
+    size_t row = TOKENS * run->engine->config.vocab_size;
+    struct ce_bytes mine = {run->logits, SEQUENCES * row * sizeof(float)};
+    const struct ce_bytes *all = NULL;
+    uint64_t hash = 14695981039346656037U;
+
+    REQUIRE(
+        ce_gather(run->transport, mine, &all, &run->err) == CE_OK, "%s", run->err.text);
+    if (all == NULL) {
+        return;
+    }
+    for (size_t s = 0; s < SEQUENCES; s++) {
+        const unsigned char *data = all[s % (size_t)run->transport->ranks].data;
+
+        for (size_t i = 0; i < row * sizeof(float); i++) {
+            hash = (hash ^ data[s * row * sizeof(float) + i]) * 1099511628211U;
+        }
+    }
+    (void)printf("hash %016" PRIx64 "\n", hash);
+}
+
+int main(int argc, char **argv)
+{
+    struct run run = {0};
+
+    REQUIRE(argc == 4, "usage: forward MODEL TABLES ORDER");
+    open_run(&run, argv);
+    check_residence(&run);
+    check_traffic(&run);
+    print_hash(&run);
+    free(run.logits);
+    ce_engine_destroy(run.engine);
+    ce_transport_destroy(run.transport);
+    return 0;
+}

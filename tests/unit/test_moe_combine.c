@@ -1,0 +1,182 @@
+/* Results are summed by selection position, wherever they were computed. */
+
+#include "base/random.h"
+#include "moe/combine.h"
+#include "test.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { TOKENS = 30, MAINS = 4, EXPERTS = 16, WIDTH = 5, MOST_RANKS = 20 };
+
+static const struct ce_kernels *kernels(void)
+{
+    return ce_kernels_get(CE_ISA_REF);
+}
+
+struct scene {
+    uint16_t expert[TOKENS * MAINS];
+    struct ce_placement placement;
+    struct ce_arena arena;
+    struct ce_plan plan;
+    float memory[TOKENS * MAINS * WIDTH]; /* results, in the order of the plan */
+    const float *results[MOST_RANKS];
+};
+
+static void plan(struct scene *scene, int ranks)
+{
+    struct ce_routing routing = {
+        .tokens = TOKENS, .top_k = MAINS, .expert = scene->expert};
+
+    assert_int_equal(
+        ce_placement_contiguous(&scene->placement, 1, EXPERTS, ranks, NULL), CE_OK);
+    assert_int_equal(ce_arena_create(&scene->arena, 1 << 16, NULL), CE_OK);
+    ce_plan_take(&scene->plan, &scene->arena, TOKENS, MAINS, (size_t)ranks);
+    ce_plan_build(&scene->plan, &routing, &scene->placement, 0);
+    for (size_t r = 0; r < (size_t)ranks; r++) {
+        scene->results[r] = scene->memory + scene->plan.assignment_begin[r] * WIDTH;
+    }
+}
+
+static void destroy(struct scene *scene)
+{
+    ce_placement_destroy(&scene->placement);
+    ce_arena_destroy(&scene->arena);
+}
+
+/* What the expert at a position of a token answers, on whatever rank. */
+static void
+set_result(struct scene *scene, size_t token, size_t position, size_t i, float value)
+{
+    size_t index = scene->plan.result[token * MAINS + position];
+
+    scene->memory[index * WIDTH + i] = value;
+}
+
+/* Values of very different sizes, so that the order of a sum shows in its bits. */
+static float answer(size_t token, size_t position, size_t i)
+{
+    double unit = ce_random_unit(3, token * MAINS + position, i) - 0.5;
+
+    return (float)(position % 2 == 0 ? unit * 1e6 : unit);
+}
+
+static void
+combine(struct scene *scene, int ranks, enum ce_combine_order order, float *y)
+{
+    plan(scene, ranks);
+    for (size_t j = 0; j < TOKENS * MAINS * WIDTH; j++) {
+        size_t token = j / WIDTH / MAINS;
+        size_t position = j / WIDTH % MAINS;
+
+        set_result(
+            scene, token, position, j % WIDTH, answer(token, position, j % WIDTH));
+    }
+    ce_combine_sum(kernels(), &scene->plan, order, scene->results, y, WIDTH);
+    destroy(scene);
+}
+
+/* Every token uses MAINS different experts, in no order of ranks. */
+static void route(struct scene *scene)
+{
+    memset(scene, 0, sizeof(*scene));
+    for (size_t i = 0; i < TOKENS * MAINS; i++) {
+        scene->expert[i] = (uint16_t)((i % MAINS * 7 + i / MAINS * 5 + 3) % EXPERTS);
+    }
+}
+
+static void router_order_has_the_same_bits_on_any_ranks(void **state)
+{
+    (void)state;
+    struct scene scene;
+    float wanted[TOKENS * WIDTH];
+
+    for (size_t j = 0; j < TOKENS * WIDTH; j++) {
+        wanted[j] = 0;
+        for (size_t p = 0; p < MAINS; p++) {
+            wanted[j] += answer(j / WIDTH, p, j % WIDTH);
+        }
+    }
+    for (int ranks = 1; ranks <= MOST_RANKS; ranks++) {
+        float y[TOKENS * WIDTH];
+
+        route(&scene);
+        combine(&scene, ranks, CE_COMBINE_ROUTER, y);
+        assert_memory_equal(y, wanted, sizeof(wanted));
+    }
+}
+
+/* The mistake the order for tests stands for would not stay unnoticed. */
+static void owner_order_depends_on_the_ranks(void **state)
+{
+    (void)state;
+    struct scene scene;
+    float alone[TOKENS * WIDTH];
+    float spread[TOKENS * WIDTH];
+
+    route(&scene);
+    combine(&scene, 1, CE_COMBINE_OWNER_FOR_TESTS, alone);
+    route(&scene);
+    combine(&scene, 5, CE_COMBINE_OWNER_FOR_TESTS, spread);
+    assert_memory_not_equal(alone, spread, sizeof(alone));
+}
+
+/* Router order: (1e8 - 1e8) + 1 + 0; owner order: (1 - 1e8) + 1e8 + 0, where 1 is
+ * lost. */
+static void cancellation_tells_the_orders_apart(void **state)
+{
+    (void)state;
+    static const float answers[MAINS] = {1e8F, -1e8F, 1, 0};
+    static const uint16_t experts[MAINS] = {15, 8, 0, 14};
+    struct scene scene = {.expert = {0}};
+    float router[TOKENS * WIDTH];
+    float owner[TOKENS * WIDTH];
+
+    for (size_t i = 0; i < TOKENS * MAINS; i++) {
+        scene.expert[i] = experts[i % MAINS];
+    }
+    plan(&scene, 4);
+    for (size_t j = 0; j < TOKENS * MAINS * WIDTH; j++) {
+        size_t position = j / WIDTH % MAINS;
+
+        set_result(&scene, j / WIDTH / MAINS, position, j % WIDTH, answers[position]);
+    }
+    ce_combine_sum(
+        kernels(), &scene.plan, CE_COMBINE_ROUTER, scene.results, router, WIDTH);
+    ce_combine_sum(kernels(),
+                   &scene.plan,
+                   CE_COMBINE_OWNER_FOR_TESTS,
+                   scene.results,
+                   owner,
+                   WIDTH);
+    for (size_t j = 0; j < TOKENS * WIDTH; j++) {
+        assert_true(router[j] == 1);
+        assert_true(owner[j] == 0);
+    }
+    destroy(&scene);
+}
+
+static void no_tokens_write_nothing(void **state)
+{
+    (void)state;
+    struct scene scene = {.expert = {0}};
+    float y = 7;
+
+    plan(&scene, 3);
+    scene.plan.tokens = 0;
+    ce_combine_sum(kernels(), &scene.plan, CE_COMBINE_ROUTER, scene.results, &y, WIDTH);
+    assert_true(y == 7);
+    destroy(&scene);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(router_order_has_the_same_bits_on_any_ranks),
+        cmocka_unit_test(owner_order_depends_on_the_ranks),
+        cmocka_unit_test(cancellation_tells_the_orders_apart),
+        cmocka_unit_test(no_tokens_write_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
