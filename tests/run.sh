@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 
 deploy/install-deps.sh
 export CTEST_PARALLEL_LEVEL="${CTEST_PARALLEL_LEVEL:-$(nproc)}"
+# Tests run side by side: threads that wait must not spin on a core another needs.
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 
 failed=
 for preset in "$@"; do

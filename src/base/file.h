@@ -13,7 +13,9 @@ struct ce_file_map {
     size_t bytes;
 };
 
-/* Maps a regular file read-only. Errors name the path and the reason. */
+/* Maps a regular file read-only. Errors name the path and the reason. A file
+ * that is cut shorter while it is mapped kills the process (SIGBUS): replace
+ * files by renaming, as ce_file_write_atomic does. */
 CE_MUST_CHECK enum ce_status
 ce_file_map_open(struct ce_file_map *map, const char *path, struct ce_error *err);
 void ce_file_map_close(struct ce_file_map *map); /* accepts a zeroed map */

@@ -4,7 +4,6 @@
 
 #include "base/file.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 enum ce_status ce_json_parse_object(const char *text,
@@ -119,8 +118,8 @@ enum ce_status ce_json_read_double(const struct ce_json_source *source,
     if (value == NULL) {
         return CE_OK;
     }
-    if (!json_is_number(value) || !isfinite(json_number_value(value))) {
-        return fail_type(source, key, "a finite number", err);
+    if (!json_is_number(value)) {
+        return fail_type(source, key, "a number", err);
     }
     *out = json_number_value(value);
     return CE_OK;

@@ -43,7 +43,7 @@ CE_MUST_CHECK enum ce_status ce_json_require_size(const struct ce_json_source *s
                                                   const char *key,
                                                   size_t *out,
                                                   struct ce_error *err);
-/* Accepts integers and reals; rejects what is not finite. */
+/* Accepts integers and reals; always finite, the parser refuses what is not. */
 CE_MUST_CHECK enum ce_status ce_json_read_double(const struct ce_json_source *source,
                                                  const json_t *object,
                                                  const char *key,

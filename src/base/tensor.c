@@ -46,9 +46,6 @@ bool ce_dtype_is_float(enum ce_dtype dtype)
 
 const char *ce_tensor_shape_text(const struct ce_tensor *t, char *text, size_t size)
 {
-    if (size == 0) {
-        return text;
-    }
     size_t used = (size_t)snprintf(text, size, "[");
     for (unsigned i = 0; i < t->dims && used < size; i++) {
         const char *separator = i == 0 ? "" : ", ";

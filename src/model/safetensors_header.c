@@ -146,7 +146,7 @@ static enum ce_status read_offsets(const json_t *value,
     size_t begin = 0;
     size_t end = 0;
 
-    if (!json_is_array(value) || json_array_size(value) != 2) {
+    if (json_array_size(value) != 2) { /* 0 when it is no array */
         return fail_at(place, complaint, err);
     }
     enum ce_status status =

@@ -9,7 +9,7 @@ enum { MAX_ROWS = 300, MAX_OUTPUTS = 70, MAX_INPUTS = 150 };
 
 struct case_data {
     float x[MAX_ROWS * (MAX_INPUTS + 5)];
-    unsigned char weights[MAX_OUTPUTS * MAX_INPUTS * sizeof(float) + 1];
+    unsigned char weights[sizeof(float) * MAX_OUTPUTS * MAX_INPUTS + 1];
     float one_by_one[MAX_ROWS * MAX_OUTPUTS];
     float y[MAX_ROWS * (MAX_OUTPUTS + 3)];
 };
@@ -113,18 +113,18 @@ static void cuts_do_not_change_bits(void **state)
 /* What lies behind a row, here NaN, must not leak into its sums. */
 static void check_surroundings(const struct ce_kernels *kernels)
 {
-    enum { INPUTS = 13, OUTPUTS = 5 };
+    enum { INPUTS = 13, OUTPUTS = 5, WEIGHTS = INPUTS * OUTPUTS };
     float x[INPUTS + 8];
-    float w[OUTPUTS * INPUTS + 8];
+    float w[WEIGHTS + 8];
     float y[OUTPUTS];
     struct draws d = {.key = 12};
     const struct ce_matrix matrix = {CE_DTYPE_F32, OUTPUTS, INPUTS, w};
 
     draw_floats(&d, x, INPUTS);
-    draw_floats(&d, w, (size_t)OUTPUTS * INPUTS);
+    draw_floats(&d, w, WEIGHTS);
     for (size_t i = 0; i < 8; i++) {
         x[INPUTS + i] = NAN;
-        w[OUTPUTS * INPUTS + i] = NAN;
+        w[WEIGHTS + i] = NAN;
     }
     kernels->matmul(y, OUTPUTS, x, INPUTS, 1, &matrix, 0, OUTPUTS);
     assert_true(kernels->all_finite(y, OUTPUTS));

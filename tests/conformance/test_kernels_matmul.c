@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-static const enum ce_dtype DTYPES[] = {CE_DTYPE_F32, CE_DTYPE_BF16, CE_DTYPE_F16};
+static const enum ce_dtype dtypes[] = {CE_DTYPE_F32, CE_DTYPE_BF16, CE_DTYPE_F16};
 
 /* One product with room to get things wrong in: rows of x and y farther apart
  * than they are long, weights at odd addresses, forbidden pages behind. */
@@ -112,7 +112,7 @@ static void check_sizes(const struct ce_kernels *kernels)
     for (size_t i = 0; i < sizeof(inputs) / sizeof(*inputs); i++) {
         for (size_t r = 0; r < sizeof(rows) / sizeof(*rows); r++) {
             for (size_t o = 0; o < sizeof(outputs) / sizeof(*outputs); o++) {
-                const enum ce_dtype dtype = DTYPES[(i + r + o) % 3];
+                const enum ce_dtype dtype = dtypes[(i + r + o) % 3];
                 const size_t slack = (r + o) % 2;
                 struct product p =
                     product_create(&d, dtype, rows[r], inputs[i], outputs[o], slack);
@@ -136,7 +136,7 @@ static void check_long_sums(const struct ce_kernels *kernels)
     struct draws d = {.key = 2};
 
     for (size_t k = 0; k < 3; k++) {
-        struct product p = product_create(&d, DTYPES[k], 4, 8195, 6, 1);
+        struct product p = product_create(&d, dtypes[k], 4, 8195, 6, 1);
 
         product_run(&p, kernels);
         check_product(&p);
@@ -155,7 +155,7 @@ static void check_window(const struct ce_kernels *kernels)
     struct draws d = {.key = 3};
 
     for (size_t first = 0; first < 11; first++) {
-        struct product p = product_create(&d, DTYPES[first % 3], 5, 37, 11, 1);
+        struct product p = product_create(&d, dtypes[first % 3], 5, 37, 11, 1);
 
         p.first = first;
         p.count = draw_size(&d, 0, 11 - first);
@@ -174,23 +174,24 @@ static void only_the_wanted_outputs_are_written(void **state)
 /* Small integers leave nothing to round, so every order gives the same. */
 static void check_exact(const struct ce_kernels *kernels)
 {
-    enum { ROWS = 7, INPUTS = 100, OUTPUTS = 13 };
-    float x[ROWS * INPUTS];
-    unsigned char weights[OUTPUTS * INPUTS * sizeof(float)];
-    float y[ROWS * OUTPUTS];
+    enum { ROWS = 7, INPUTS = 100, OUTPUTS = 13, X = ROWS * INPUTS };
+    enum { WEIGHTS = OUTPUTS * INPUTS, Y = ROWS * OUTPUTS };
+    float x[X];
+    float weights[WEIGHTS]; /* room for the widest type */
+    float y[Y];
     struct draws d = {.key = 4};
 
-    for (size_t i = 0; i < ROWS * INPUTS; i++) {
+    for (size_t i = 0; i < X; i++) {
         x[i] = (float)draw_size(&d, 0, 16) - 8;
     }
     for (size_t k = 0; k < 3; k++) {
-        const struct ce_matrix w = {DTYPES[k], OUTPUTS, INPUTS, weights};
+        const struct ce_matrix w = {dtypes[k], OUTPUTS, INPUTS, weights};
 
-        for (size_t i = 0; i < OUTPUTS * INPUTS; i++) {
-            (void)store_weight(weights, DTYPES[k], i, (float)(i * 7 % 33) - 16);
+        for (size_t i = 0; i < WEIGHTS; i++) {
+            (void)store_weight(weights, dtypes[k], i, (float)(i * 7 % 33) - 16);
         }
         kernels->matmul(y, OUTPUTS, x, INPUTS, ROWS, &w, 0, OUTPUTS);
-        for (size_t j = 0; j < ROWS * OUTPUTS; j++) {
+        for (size_t j = 0; j < Y; j++) {
             float sum = 0;
 
             for (size_t i = 0; i < INPUTS; i++) {
@@ -217,11 +218,12 @@ static void check_against_blas(const struct ce_kernels *kernels)
         const size_t rows = draw_size(&d, 1, 80);
         const size_t outputs = draw_size(&d, 1, 60);
         const size_t inputs = draw_size(&d, 1, 300);
-        struct product p = product_create(&d, DTYPES[i % 3], rows, inputs, outputs, 1);
+        struct product p = product_create(&d, dtypes[i % 3], rows, inputs, outputs, 1);
         float *x = malloc(rows * inputs * sizeof(float));
         float *y = malloc(rows * outputs * sizeof(float));
 
-        assert_true(x != NULL && y != NULL);
+        assert_non_null(x);
+        assert_non_null(y);
         for (size_t t = 0; t < rows; t++) {
             const float *row = (const float *)p.x.data + t * p.ldx;
 
@@ -274,7 +276,7 @@ static float constant_product(const struct ce_kernels *kernels,
 static void check_specials(const struct ce_kernels *kernels)
 {
     for (size_t k = 0; k < 3; k++) {
-        const enum ce_dtype t = DTYPES[k];
+        const enum ce_dtype t = dtypes[k];
 
         for (size_t at = 0; at < 19; at++) {
             assert_true(isnan(constant_product(kernels, t, 1, 1, NAN, at)));
@@ -300,8 +302,8 @@ static void specials_and_subnormals_propagate(void **state)
 static void check_extremes(const struct ce_kernels *kernels)
 {
     for (size_t k = 0; k < 2; k++) { /* F16 has no such values */
-        const float y = constant_product(kernels, DTYPES[k], 1e30F, 1e-30F, 1e-30F, 0);
-        const float over = constant_product(kernels, DTYPES[k], 1e30F, 1e30F, 1, 0);
+        const float y = constant_product(kernels, dtypes[k], 1e30F, 1e-30F, 1e-30F, 0);
+        const float over = constant_product(kernels, dtypes[k], 1e30F, 1e30F, 1, 0);
 
         assert_near((double)y, 19, 19 * 0x1p-8); /* 1e-30 is inexact in BF16 */
         assert_true(over > FLT_MAX);

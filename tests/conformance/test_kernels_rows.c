@@ -4,17 +4,17 @@
 
 enum { MAX = 300 };
 
-static const size_t SIZES[] = {
+static const size_t sizes[] = {
     1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 255, 257, 300};
 
-enum { SIZE_COUNT = sizeof(SIZES) / sizeof(*SIZES) };
+enum { SIZE_COUNT = sizeof(sizes) / sizeof(*sizes) };
 
 static void check_rms_norm(const struct ce_kernels *kernels)
 {
     struct draws d = {.key = 21};
 
     for (size_t s = 0; s < SIZE_COUNT; s++) {
-        const size_t n = SIZES[s];
+        const size_t n = sizes[s];
         struct guarded x = guard_bytes(n * sizeof(float), 0);
         struct guarded weight = guard_bytes(n * sizeof(float), 0);
         float *values = x.data;
@@ -115,20 +115,20 @@ static void check_softmax(const struct ce_kernels *kernels)
     float x[MAX];
 
     for (size_t s = 0; s < SIZE_COUNT; s++) {
-        for (size_t i = 0; i < SIZES[s]; i++) {
+        for (size_t i = 0; i < sizes[s]; i++) {
             x[i] = draw_between(&d, -30, 30);
         }
-        check_softmax_of(kernels, x, SIZES[s]);
-        for (size_t i = 0; i < SIZES[s]; i++) {
+        check_softmax_of(kernels, x, sizes[s]);
+        for (size_t i = 0; i < sizes[s]; i++) {
             x[i] = 3.25F;
         }
-        check_softmax_of(kernels, x, SIZES[s]);
+        check_softmax_of(kernels, x, sizes[s]);
         x[0] = 1e30F;
-        check_softmax_of(kernels, x, SIZES[s]);
-        x[SIZES[s] - 1] = -INFINITY;
+        check_softmax_of(kernels, x, sizes[s]);
+        x[sizes[s] - 1] = -INFINITY;
         x[0] = -1e30F;
-        x[SIZES[s] / 2] = 90;
-        check_softmax_of(kernels, x, SIZES[s]);
+        x[sizes[s] / 2] = 90;
+        check_softmax_of(kernels, x, sizes[s]);
     }
 }
 

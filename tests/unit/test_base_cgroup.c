@@ -48,7 +48,7 @@ static void version_2_leaves_limit_minus_use(void **state)
     temporary_mkdir(state, "job");
     write_text(state, "job/memory.max", "1000000\n");
     write_text(state, "job/memory.current", "300000\n");
-    assert_int_equal(left(state, version_2_at_root, "0::/job\n"), 700000);
+    assert_int_equal(left(state, version_2_at_root, "nonsense\n0::/job\n"), 700000);
 }
 
 static void page_cache_counts_as_free(void **state)

@@ -33,7 +33,7 @@ static void count_outputs(float *y,
     }
 }
 
-static const struct ce_kernels COUNTING = {.name = "counting", .matmul = count_outputs};
+static const struct ce_kernels counting = {.name = "counting", .matmul = count_outputs};
 
 static void share(size_t rows, size_t outputs, size_t inputs, int threads)
 {
@@ -43,12 +43,13 @@ static void share(size_t rows, size_t outputs, size_t inputs, int threads)
     float *x = calloc(rows * ldx + 1, sizeof(float));
     float *y = calloc(rows * ldy + 1, sizeof(float));
 
-    assert_true(x != NULL && y != NULL);
+    assert_non_null(x);
+    assert_non_null(y);
     for (size_t t = 0; t < rows; t++) {
         x[t * ldx] = (float)t;
     }
     omp_set_num_threads(threads);
-    ce_matmul_parallel(&COUNTING, y, ldy, x, ldx, rows, &w);
+    ce_matmul_parallel(&counting, y, ldy, x, ldx, rows, &w);
     for (size_t t = 0; t < rows; t++) {
         for (size_t o = 0; o < outputs; o++) {
             assert_true(y[t * ldy + o] == (float)(t * 1000 + o));

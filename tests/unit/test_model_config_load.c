@@ -44,6 +44,22 @@ static void errors_name_the_file_in_the_directory(void **state)
                    "%s: num_experts_per_tok: 9 is larger than num_experts 8",
                    temporary_path(state, "config.json"));
     assert_string_equal(err.text, wanted);
+    /* A good second file does not make up for it. */
+    temporary_write(state, "generation_config.json", "{}", 2);
+    assert_int_equal(ce_config_load(&config, temporary_path(state, ""), &err),
+                     CE_ERR_FORMAT);
+    assert_string_equal(err.text, wanted);
+}
+
+static void what_cannot_be_read_says_why(void **state)
+{
+    struct ce_config config;
+    struct ce_error err;
+
+    temporary_mkdir(state, "config.json");
+    assert_int_equal(ce_config_load(&config, temporary_path(state, ""), &err),
+                     CE_ERR_IO);
+    assert_non_null(strstr(err.text, "/config.json: Is a directory"));
 }
 
 static void a_missing_file_or_directory_is_explained(void **state)
@@ -136,6 +152,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         WITH_FILES(a_directory_is_loaded_with_both_files),
         WITH_FILES(errors_name_the_file_in_the_directory),
+        WITH_FILES(what_cannot_be_read_says_why),
         WITH_FILES(a_missing_file_or_directory_is_explained),
         cmocka_unit_test(the_shipped_models_are_read),
         cmocka_unit_test(the_spelling_of_transformers_4_is_read),

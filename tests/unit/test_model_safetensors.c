@@ -267,6 +267,12 @@ static void fields_have_their_types(void **state)
                    "[begin, end]");
 }
 
+static void a_good_tensor_does_not_excuse_a_bad_one(void **state)
+{
+    (void)state;
+    assert_refused("{\"a\":{}," TENSOR("b", "U8", "1", "0", "1") "}", 1, "'a': dtype");
+}
+
 static void unknown_fields_are_ignored(void **state)
 {
     (void)state;
@@ -441,6 +447,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_header_is_strict_json),
         cmocka_unit_test(duplicate_keys_are_refused),
         cmocka_unit_test(fields_have_their_types),
+        cmocka_unit_test(a_good_tensor_does_not_excuse_a_bad_one),
         cmocka_unit_test(unknown_fields_are_ignored),
         cmocka_unit_test(numbers_are_natural),
         cmocka_unit_test(too_many_dimensions_are_refused),

@@ -81,6 +81,33 @@ static void the_written_data_begins_at_a_multiple_of_8(void **state)
     }
 }
 
+static void the_order_of_the_entries_does_not_matter(void **state)
+{
+    static const float floats[2] = {1.0F, 2.0F};
+    char names[3][2] = {"a", "b", "c"};
+    const struct ce_safetensors_entry forward[3] = {
+        entry_of(names[0], CE_DTYPE_F32, 1, floats),
+        entry_of(names[1], CE_DTYPE_F32, 1, floats + 1),
+        entry_of(names[2], CE_DTYPE_BF16, 1, floats),
+    };
+    const struct ce_safetensors_entry backward[3] = {
+        forward[2], forward[1], forward[0]};
+    const char *one = temporary_path(state, "one");
+    const char *two = temporary_path(state, "two");
+    struct ce_file_map first;
+    struct ce_file_map second;
+    struct ce_error err;
+
+    assert_int_equal(ce_safetensors_write(one, forward, 3, &err), CE_OK);
+    assert_int_equal(ce_safetensors_write(two, backward, 3, &err), CE_OK);
+    assert_int_equal(ce_file_map_open(&first, one, &err), CE_OK);
+    assert_int_equal(ce_file_map_open(&second, two, &err), CE_OK);
+    assert_int_equal(first.bytes, second.bytes);
+    assert_memory_equal(first.data, second.data, first.bytes);
+    ce_file_map_close(&first);
+    ce_file_map_close(&second);
+}
+
 static void an_empty_list_can_be_written(void **state)
 {
     const char *path = temporary_path(state, "a");
@@ -123,6 +150,9 @@ static void what_could_not_be_read_is_not_written(void **state)
     entries[0].tensor.bytes = 7;
     assert_not_written(state, entries, 1, "bytes do not match");
     entries[0].tensor.shape[0] = SIZE_MAX / 2;
+    assert_not_written(state, entries, 1, "bytes do not match");
+    entries[0].tensor.shape[0] = ((size_t)1 << 62) + 2; /* wraps to 8 bytes */
+    entries[0].tensor.bytes = 8;
     assert_not_written(state, entries, 1, "bytes do not match");
     entries[0] = entry_of(reserved, CE_DTYPE_F32, 2, floats);
     assert_not_written(state, entries, 1, "reserved");
@@ -179,6 +209,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         WITH_FILES(what_is_written_is_read_again),
         WITH_FILES(the_written_data_begins_at_a_multiple_of_8),
+        WITH_FILES(the_order_of_the_entries_does_not_matter),
         WITH_FILES(an_empty_list_can_be_written),
         WITH_FILES(what_could_not_be_read_is_not_written),
         WITH_FILES(many_tensors_are_fast),

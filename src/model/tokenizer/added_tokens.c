@@ -1,7 +1,7 @@
 /* added_tokens.c - cutting the added tokens out of a text
  *
  * White space that a token strips is still looked through for the next token,
- * which may then overlap it: so does the reference, and ids must be the same.
+ * which may then overlap it: so it does in the reference, and ids must be equal.
  */
 
 #include "model/tokenizer/added_tokens.h"
@@ -142,9 +142,10 @@ enum ce_status ce_added_tokens_split(const struct ce_added_tokens *added,
             status =
                 visit(user, NULL, part(&splitting, splitting.done, match.start), err);
         }
-        if (status == CE_OK) {
-            status = visit(
-                user, match.token, part(&splitting, match.start, match.start), err);
+        /* All of it may have been stripped by the token before. */
+        if (status == CE_OK && match.start < match.end) {
+            status =
+                visit(user, match.token, part(&splitting, match.start, match.end), err);
         }
         splitting.done = match.end;
     }

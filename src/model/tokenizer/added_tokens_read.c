@@ -86,8 +86,6 @@ static enum ce_status read_form(struct ce_added_token *token,
     return status == CE_OK ? ce_text_append(&token->form, form, err) : status;
 }
 
-/* What the reference does with a token that is empty, in the file or once it is
- * normalized, is nothing: it never matches. */
 static enum ce_status add_to_set(struct ce_added_tokens *added,
                                  size_t index,
                                  const struct ce_component *entry,
@@ -96,15 +94,22 @@ static enum ce_status add_to_set(struct ce_added_tokens *added,
     const struct ce_added_token *token = &added->token[index];
     struct ce_span form = {.data = token->form.data, .bytes = token->form.bytes};
     bool is_new = true;
-    enum ce_status status = CE_OK;
 
-    if (form.bytes > 0) {
-        status = ce_trie_add(token->normalized ? &added->normalized : &added->raw,
-                             form,
-                             (int32_t)index,
-                             &is_new,
-                             err);
+    /* The reference leaves it out. */
+    if (token->content.bytes == 0) {
+        return CE_OK;
     }
+    if (form.bytes == 0) {
+        return ce_component_fail(
+            entry, "content", CE_ERR_UNSUPPORTED, "is empty once normalized", err);
+    }
+    enum ce_status status =
+        ce_trie_add(token->normalized ? &added->normalized : &added->raw,
+                    form,
+                    (int32_t)index,
+                    &is_new,
+                    err);
+
     if (status == CE_OK && !is_new) {
         status = ce_component_fail(
             entry, "content", CE_ERR_FORMAT, "is that of another added token", err);

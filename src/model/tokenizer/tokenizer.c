@@ -16,7 +16,9 @@ static enum ce_status parse_document(json_t **root,
 
     *root = json_loadb(json, bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
     if (*root == NULL) {
-        bool memory = json_error_code(&why) == json_error_out_of_memory;
+        /* It has no words for most failures to allocate. */
+        bool memory = why.text[0] == '\0' ||
+                      json_error_code(&why) == json_error_out_of_memory;
 
         return ce_fail(err,
                        memory ? CE_ERR_NOMEM : CE_ERR_FORMAT,

@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""cemoe score gives the published perplexities of the shipped model, to four digits.
+
+CEMOE_TEXT: math, code or general; all three when unset.
+"""
+
+import json
+import os
+
+import cemoe
+
+PUBLISHED = json.loads((cemoe.MODEL / "eval/perplexity.json").read_text())
+TEXTS = [os.environ["CEMOE_TEXT"]] if os.environ.get("CEMOE_TEXT") else list(PUBLISHED)
+
+SETTINGS = {  # model directory and options of each published setting
+    "full": ("", []),
+    "top2": ("", ["--truncated", 2]),
+    "ce_math": ("", ["--compressed-experts", cemoe.MODEL / "ces-math.safetensors"]),
+    "ce_code": ("", ["--compressed-experts", cemoe.MODEL / "ces-code.safetensors"]),
+    "ce_general": ("", ["--compressed-experts", cemoe.MODEL / "ces-general.safetensors"]),
+    "ckpt_ce_math": ("ce-math", []),
+}
+
+
+class Perplexity(cemoe.TestCase):
+    def score(self, text, model, options):
+        return self.assert_done(cemoe.run("score", "--model", cemoe.MODEL / model, *options, "--file",
+                                          cemoe.MODEL / f"eval/{text}.txt", "--json", "--quiet")).json()
+
+    def test_published(self):
+        tried = 0
+        for text in TEXTS:
+            for setting in SETTINGS.keys() & PUBLISHED[text].keys():
+                with self.subTest(text=text, setting=setting):
+                    wanted = PUBLISHED[text][setting]
+                    found = self.score(text, *SETTINGS[setting])
+                    self.assertEqual((found["tokens"], found["scored"]),
+                                     (PUBLISHED[text]["tokens"], PUBLISHED[text]["scored"]))
+                    self.assertEqual(found["compressed"], 2 if "ce_" in setting else 0)
+                    self.assertAlmostEqual(found["perplexity"] / wanted["ppl"], 1, delta=5e-5)
+                    self.assertAlmostEqual(found["nll"], wanted["nll"], delta=5e-5)
+                    print(f"{text:8} {setting:13} {found['perplexity']:.5f}, published {wanted['ppl']:.5f}")
+                    tried += 1
+        self.assertGreaterEqual(tried, 4 * len(TEXTS))
+
+
+if __name__ == "__main__":
+    cemoe.main()

@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Results are the same bytes on any number of ranks, however the work is cut; shards are as planned."""
+
+import json
+
+import cemoe
+
+RANK_COUNTS = (1, 2, 3, 4, 5, 7)
+PROMPTS = [prompt["text"] for prompt in json.loads((cemoe.MODEL / "prompts.json").read_text())]
+TABLES = cemoe.MODEL / "ces-math.safetensors"
+COMPRESSED = ["--compressed-experts", TABLES]
+SAMPLED = ["--temperature", 0.8, "--top-p", 0.95, "--seed", 7]
+
+LAYERS, EXPERTS = 4, 16
+EXPERT_BYTES = 3 * 128 * 64 * 2
+
+
+class SameBytes(cemoe.TestCase):
+    def check(self, command, *arguments):
+        """As is on one rank, then cut into steps of 7 tokens on all counts of ranks."""
+        line = [command, "--model", cemoe.MODEL, *arguments, "--json", "--quiet"]
+        wanted = self.assert_done(cemoe.run(*line))
+        for ranks in RANK_COUNTS:
+            with self.subTest(ranks):
+                done = self.assert_done(cemoe.run(*line, "--step-tokens", 7, ranks=ranks))
+                self.assertEqual(done.raw, wanted.raw)
+        return wanted.json()
+
+    def test_generate(self):
+        document = self.check("generate", "--max-tokens", 12, "--prompt", *PROMPTS)
+        self.assertEqual([result["prompt"] for result in document["results"]], PROMPTS)
+        for result in document["results"]:
+            self.assertIn(result["finish_reason"], ("length", "stop"))
+            self.assertLessEqual(len(result["ids"]), 12)
+            self.assertGreater(len(result["text"]), 0)
+
+    def test_generate_compressed_and_sampled(self):
+        self.check("generate", "--max-tokens", 12, *SAMPLED, *COMPRESSED, "--prompt", *PROMPTS)
+
+    def text(self):
+        return self.write("text", (cemoe.MODEL / "eval/math.txt").read_bytes()[:1500])
+
+    def test_score(self):
+        document = self.check("score", "--file", self.text(), "--window", 50, "--per-token")
+        self.assertEqual(document["compressed"], 0)
+        self.assertEqual(len([p for p in document["logprobs"] if p is not None]), document["scored"])
+
+    def test_score_compressed(self):
+        document = self.check("score", "--file", self.text(), "--window", 50, *COMPRESSED)
+        self.assertEqual(document["compressed"], 2)
+
+    def test_logits(self):
+        """The file too, on a count of ranks that leaves some without experts."""
+        images = []
+        for ranks in (1, 2, 18):
+            out = self.dir / f"logits-{ranks}"
+            self.assert_done(cemoe.run("logits", "--model", cemoe.MODEL, "--ids", "418,27,1963", "--out", out,
+                                       *COMPRESSED, ranks=ranks))
+            images.append(out.read_bytes())
+        self.assertEqual(len(set(images)), 1)
+
+
+class Stats(cemoe.TestCase):
+    def stats(self, ranks, *arguments):
+        file = self.dir / f"stats-{ranks}.json"
+        self.assert_done(cemoe.run("generate", "--model", cemoe.MODEL, "--max-tokens", 3, "--prompt", *PROMPTS[:3],
+                                   "--stats", file, *arguments, ranks=ranks))
+        return json.loads(file.read_text())
+
+    def test_each_rank_holds_its_shard_and_no_more(self):
+        for ranks in (1, 3, 5):
+            document = self.stats(ranks)
+            self.assertEqual([rank["rank"] for rank in document["ranks"]], list(range(ranks)))
+            for r, rank in enumerate(document["ranks"]):
+                shard = (r + 1) * EXPERTS // ranks - r * EXPERTS // ranks
+                self.assertEqual(rank["expert_bytes"], shard * LAYERS * EXPERT_BYTES)
+                self.assertEqual(rank["compressed_bytes"], 0)
+            inspected = self.assert_done(cemoe.run("inspect", "--model", cemoe.MODEL, "--ranks", ranks, "--json")).json()
+            held = [rank["expert_bytes"] for rank in document["ranks"]]
+            self.assertEqual((min(held), max(held)), (inspected["memory"]["expert_bytes_min"],
+                                                      inspected["memory"]["expert_bytes_max"]))
+            self.assertEqual({rank["dense_bytes"] for rank in document["ranks"]}, {inspected["memory"]["dense_bytes"]})
+
+    def test_every_rank_holds_all_tables(self):
+        for rank in self.stats(3, *COMPRESSED)["ranks"]:
+            self.assertEqual(rank["compressed_bytes"], LAYERS * EXPERTS * 3 * 128 * 4)
+
+    def test_compression_moves_less(self):
+        full, compressed = (self.stats(4, *arguments) for arguments in ([], COMPRESSED))
+        for document, mains in ((full, 4), (compressed, 2)):
+            for rank in document["ranks"]:
+                moe = rank["moe"]
+                self.assertLessEqual(moe["results_received"], mains * moe["token_layers"])
+                self.assertEqual(moe["payload_bytes"], (moe["rows_sent"] + moe["results_received"]) * 128 * 4)
+        moved = [sum(rank["moe"]["payload_bytes"] for rank in document["ranks"]) for document in (full, compressed)]
+        self.assertLess(moved[1], 0.75 * moved[0])
+
+    def test_one_rank_moves_nothing(self):
+        (rank,) = self.stats(1)["ranks"]
+        self.assertEqual((rank["moe"]["rows_sent"], rank["moe"]["payload_bytes"]), (0, 0))
+
+
+if __name__ == "__main__":
+    cemoe.main()

@@ -1,0 +1,63 @@
+/* fuzz_tokenizer_json.c - no tokenizer.json makes the reader misbehave, and what
+ * it accepts encodes and decodes or fails with an error
+ */
+
+#include "base/log.h"
+#include "model/tokenizer/tokenizer.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char text[] = "<s>Hi we'LL  12\n\n\xC3\xA9\xE6\xBC\xA2 e\xCC\x81</s> "
+                           "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa_\xF0\x9F\x98\x80";
+
+static void require(int holds)
+{
+    if (!holds) {
+        abort();
+    }
+}
+
+/* Every id is one of the tokenizer's, so decoding can only run out of memory. */
+static void check_ids(const struct ce_tokenizer *tokenizer, const struct ce_ids *ids)
+{
+    struct ce_text back = {.data = NULL};
+    size_t size = ce_tokenizer_size(tokenizer);
+
+    for (size_t i = 0; i < ids->count; i++) {
+        if (ids->id[i] < 0 || (size_t)ids->id[i] >= size) {
+            return; /* of a template, which may name any id */
+        }
+    }
+    enum ce_status status =
+        ce_tokenizer_decode(tokenizer, ids->id, ids->count, false, &back, NULL);
+
+    require(status == CE_OK || status == CE_ERR_ARG);
+    ce_text_free(&back);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct ce_tokenizer *tokenizer = NULL;
+    struct ce_error err = {.text = ""};
+    struct ce_ids ids = {.id = NULL};
+
+    ce_log_init(CE_LOG_ERROR, 0);
+    if (ce_tokenizer_parse(&tokenizer, (const char *)data, size, "fuzz", &err) !=
+        CE_OK) {
+        require(tokenizer == NULL && err.text[0] != '\0');
+        return 0;
+    }
+    if (ce_tokenizer_encode(tokenizer, text, strlen(text), false, &ids, &err) ==
+        CE_OK) {
+        check_ids(tokenizer, &ids);
+    } else {
+        require(ids.count == 0 && err.text[0] != '\0');
+    }
+    ce_ids_free(&ids);
+    ce_tokenizer_close(tokenizer);
+    return 0;
+}
