@@ -22,7 +22,7 @@ tidy)
     build=${2:?the build directory with compile_commands.json}
     shift 2
     if [ $# -eq 0 ]; then
-        find src tests -name '*.c' -print0
+        find src -name '*.c' -print0
     else
         printf '%s\0' "$@"
     fi | xargs -0 -P "$(nproc)" -n 4 clang-tidy --quiet -p "$build"

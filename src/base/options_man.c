@@ -178,12 +178,17 @@ static void put_environment(FILE *out, const struct ce_program *program)
     }
 }
 
+static void put_capitals(FILE *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        fputc(toupper((unsigned char)*text), out);
+    }
+}
+
 static void put_head(FILE *out, const struct ce_program *program)
 {
     fputs(".TH ", out);
-    for (const char *c = program->name; *c != '\0'; c++) {
-        fputc(toupper((unsigned char)*c), out);
-    }
+    put_capitals(out, program->name);
     fprintf(
         out, " 1 \"\" \"%s %s\" \"User Commands\"\n", program->name, program->version);
     fprintf(out, ".SH NAME\n%s \\- ", program->name);

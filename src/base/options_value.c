@@ -104,24 +104,29 @@ static bool read_uint64(const struct ce_option *option, const char *text, uint64
     return true;
 }
 
+/* How far a suffix shifts the number before it: 10 for k, 40 for T, else 0. */
+static unsigned suffix_shift(char suffix)
+{
+    static const char suffixes[] = "kmgtKMGT";
+    const char *found = suffix != '\0' ? strchr(suffixes, suffix) : NULL;
+
+    return found == NULL ? 0 : 10 * ((unsigned)(found - suffixes) % 4 + 1);
+}
+
 static bool read_size(const struct ce_option *option, const char *text, size_t *out)
 {
-    static const char suffixes[] = "kmgt";
     uint64_t value;
     const char *rest;
 
     if (!read_whole(text, &value, &rest)) {
         return false;
     }
-    if (*rest != '\0') {
-        const char *suffix = strchr(suffixes, tolower((unsigned char)*rest));
-        unsigned shift = suffix == NULL ? 0 : 10 * (unsigned)(suffix - suffixes + 1);
+    unsigned shift = suffix_shift(*rest);
 
-        if (suffix == NULL || rest[1] != '\0' || value > (SIZE_MAX >> shift)) {
-            return false;
-        }
-        value <<= shift;
+    if (rest[shift > 0] != '\0' || value > (SIZE_MAX >> shift)) {
+        return false;
     }
+    value <<= shift;
     if (!in_range(option, (double)value)) {
         return false;
     }

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 enum ce_status
 ce_fail(struct ce_error *err, enum ce_status code, const char *format, ...)
@@ -16,6 +17,19 @@ ce_fail(struct ce_error *err, enum ce_status code, const char *format, ...)
         va_end(args);
     }
     return code;
+}
+
+void ce_error_prefix(struct ce_error *err, const char *format, ...)
+{
+    char why[sizeof(err->text)];
+    va_list args;
+
+    (void)snprintf(why, sizeof(why), "%s", err->text);
+    va_start(args, format);
+    (void)vsnprintf(err->text, sizeof(err->text), format, args);
+    va_end(args);
+    size_t used = strlen(err->text);
+    (void)snprintf(err->text + used, sizeof(err->text) - used, ": %s", why);
 }
 
 const char *ce_status_name(enum ce_status code)

@@ -12,4 +12,9 @@ enum ce_status
 ce_fail(struct ce_error *err, enum ce_status code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Puts "where: " before a text that was written further down, by a caller that
+ * knows a place the callee does not, such as the file the bytes came from. */
+void ce_error_prefix(struct ce_error *err, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 #endif

@@ -218,6 +218,18 @@ static enum ce_status share_prompts(struct job *job, struct ce_error *err)
     return status;
 }
 
+/* Where prompt `index` came from, for messages. */
+static const char *prompt_source(const struct values *values, size_t index)
+{
+    if (index < values->prompts.count) {
+        return "--prompt";
+    }
+    if (index == values->prompts.count && values->prompt_file != NULL) {
+        return values->prompt_file;
+    }
+    return values->prompt_lines != NULL ? values->prompt_lines : "standard input";
+}
+
 static enum ce_status encode_prompts(struct job *job, struct ce_error *err)
 {
     const char *text = job->input;
@@ -238,6 +250,9 @@ static enum ce_status encode_prompts(struct job *job, struct ce_error *err)
         answer->bytes = strlen(text);
         status = ce_tokenizer_encode(
             job->tokenizer, text, answer->bytes, false, &answer->prompt, err);
+        if (status != CE_OK) {
+            ce_error_prefix(err, "prompt %zu (%s)", i, prompt_source(job->values, i));
+        }
         job->request[i] = (struct ce_generation_request){
             answer->prompt.id, answer->prompt.count, job->values->max_tokens};
         job->prompt_tokens += answer->prompt.count;

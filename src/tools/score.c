@@ -90,6 +90,9 @@ static enum ce_status prepare(struct job *job, struct ce_error *err)
     if (status == CE_OK) {
         status =
             ce_tokenizer_encode(job->tokenizer, text, bytes, false, &job->ids, err);
+        if (status != CE_OK) {
+            ce_error_prefix(err, "%s", job->values->file);
+        }
     }
     if (status == CE_OK && job->ids.count < 2) {
         status = ce_fail(err,

@@ -83,7 +83,7 @@ static void check_host(const struct crew *mine, const struct ce_bytes *all, int 
     }
     if (sharing > 1 && threads > mine->online && ce_log_is_speaker()) {
         ce_log(
-            CE_LOG_WARN,
+            CE_LOG_INFO,
             "%d ranks with %d threads together share the %d processors of %s and will "
             "wait for each other: lower OMP_NUM_THREADS or use fewer ranks",
             sharing,
@@ -122,7 +122,7 @@ enum ce_status ce_session_open(struct ce_session *session,
         return status;
     }
     ce_log_init(chosen_level(run), session->transport->rank);
-    return check_threads(session->transport, err);
+    return CE_OK;
 }
 
 struct ce_engine_options ce_session_engine_options(const struct ce_session *session,
@@ -148,6 +148,9 @@ enum ce_status ce_session_load(struct ce_session *session,
     enum ce_status status =
         ce_engine_create(&session->engine, session->transport, options, err);
 
+    if (status == CE_OK) {
+        status = check_threads(session->transport, err);
+    }
     session->began_ns = ce_clock_ns();
     return status;
 }

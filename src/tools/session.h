@@ -17,8 +17,7 @@ struct ce_session {
     uint64_t began_ns; /* when the engine was ready */
 };
 
-/* Starts the log and the transport, and warns when a rank has more threads than
- * processors. Collective. */
+/* Starts the log and the transport. Collective. */
 CE_MUST_CHECK enum ce_status ce_session_open(struct ce_session *session,
                                              const char *command,
                                              const struct ce_run_values *run,
@@ -28,7 +27,7 @@ CE_MUST_CHECK enum ce_status ce_session_open(struct ce_session *session,
 struct ce_engine_options ce_session_engine_options(const struct ce_session *session,
                                                    const struct ce_model_values *model);
 
-/* Loads the engine. Collective. */
+/* Loads the engine; warns when threads outnumber processors. Collective. */
 CE_MUST_CHECK enum ce_status ce_session_load(struct ce_session *session,
                                              const struct ce_engine_options *options,
                                              struct ce_error *err);

@@ -1,7 +1,8 @@
 """The program under test, alone or under mpirun, and models made for one test.
 
 CEMOE_BINARY names the program (build/release/cemoe when unset), CEMOE_RANKS the number of ranks
-of the tests that run on any.
+of the tests that run on any. CEMOE_QUICK is set where a run takes many times as long, under the
+sanitizers: fewer cases that take the same paths.
 """
 
 import json
@@ -17,6 +18,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("CEMOE_BINARY") or ROOT / "build/release/cemoe")
 RANKS = int(os.environ.get("CEMOE_RANKS") or 1)
+QUICK = bool(os.environ.get("CEMOE_QUICK"))
 MODEL = ROOT / "deploy/model"
 MPIRUN = ROOT / "tests/mpi/mpirun.sh"
 SECONDS = 60  # no run may take longer

@@ -18,7 +18,7 @@ static void require(int holds)
     }
 }
 
-static const struct ce_tokenizer *tokenizer_of_all_runs(void)
+static const struct ce_tokenizer *shared_tokenizer(void)
 {
     static struct ce_tokenizer *tokenizer;
 
@@ -108,7 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const struct ce_tokenizer *tokenizer = tokenizer_of_all_runs();
+    const struct ce_tokenizer *tokenizer = shared_tokenizer();
 
     if (size > 0) {
         check_text(tokenizer, (const char *)data + 1, size - 1, data[0] == 0);

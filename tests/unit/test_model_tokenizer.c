@@ -2,6 +2,17 @@
 
 #include "tokenizer_fixture.h"
 
+/* Appends `part` to the string `text`. */
+static void repeat(char *text, size_t size, const char *part, int times)
+{
+    for (int i = 0; i < times; i++) {
+        size_t used = strlen(text);
+        int length = snprintf(text + used, size - used, "%s", part);
+
+        assert_true(length > 0 && (size_t)length < size - used);
+    }
+}
+
 #define ADDED(id, content) "{\"id\": " id ", \"content\": \"" content "\"}"
 
 static void the_smallest_tokenizer_opens(void **state)
@@ -140,13 +151,9 @@ static void nested_sequences_are_bounded(void **state)
     (void)state;
     char text[4096] = "";
 
-    for (int i = 0; i < 20; i++) {
-        (void)strcat(text, "{\"type\": \"Sequence\", \"normalizers\": [");
-    }
-    (void)strcat(text, "{\"type\": \"NFC\"}");
-    for (int i = 0; i < 20; i++) {
-        (void)strcat(text, "]}");
-    }
+    repeat(text, sizeof(text), "{\"type\": \"Sequence\", \"normalizers\": [", 20);
+    repeat(text, sizeof(text), "{\"type\": \"NFC\"}", 1);
+    repeat(text, sizeof(text), "]}", 20);
     struct ce_tokenizer *tokenizer = NULL;
     struct ce_error err = {.text = ""};
 
@@ -161,10 +168,8 @@ static void long_sequences_are_bounded(void **state)
     (void)state;
     char text[4096] = "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"}";
 
-    for (int i = 0; i < 32; i++) {
-        (void)strcat(text, ", {\"type\": \"NFC\"}");
-    }
-    (void)strcat(text, "]}");
+    repeat(text, sizeof(text), ", {\"type\": \"NFC\"}", 32);
+    repeat(text, sizeof(text), "]}", 1);
     fixture_refused(&(struct fixture){.normalizer = text},
                     CE_ERR_UNSUPPORTED,
                     "t.json: normalizer.normalizers[32].type: one normalizer too many");
@@ -341,8 +346,8 @@ static void long_added_tokens_are_refused(void **state)
     (void)state;
     char text[2048] = "[{\"id\": 20, \"content\": \"";
 
-    (void)memset(text + strlen(text), 'x', 1025);
-    (void)strcat(text, "\"}]");
+    repeat(text, sizeof(text), "x", 1025);
+    repeat(text, sizeof(text), "\"}]", 1);
     refuses_added(
         text, CE_ERR_UNSUPPORTED, "t.json: added_tokens[0].content: is too long");
 }
@@ -382,6 +387,19 @@ static void bad_templates_are_refused(void **state)
     }
 }
 
+static void templates_of_unknown_ids_are_refused(void **state)
+{
+    (void)state;
+    fixture_refused(
+        &(struct fixture){
+            .post_processor =
+                "{\"type\": \"TemplateProcessing\", \"special_tokens\": "
+                "{\"<s>\": {\"ids\": [14]}}, \"single\": [{\"Sequence\": {\"id\": "
+                "\"A\"}}, {\"SpecialToken\": {\"id\": \"<s>\"}}]}"},
+        CE_ERR_FORMAT,
+        "t.json: post_processor: there is no token 14");
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) {
@@ -407,6 +425,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(bad_added_tokens_are_refused),
         cmocka_unit_test(long_added_tokens_are_refused),
         cmocka_unit_test(bad_templates_are_refused),
+        cmocka_unit_test(templates_of_unknown_ids_are_refused),
     };
 
     return cmocka_run_group_tests_name("model.tokenizer", tests, NULL, NULL);

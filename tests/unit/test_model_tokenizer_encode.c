@@ -218,13 +218,13 @@ static void templates_put_ids_around(void **state)
         "{\"SpecialToken\": {\"id\": \"<s>\", \"type_id\": 0}}, "
         "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, "
         "{\"SpecialToken\": {\"id\": \"e\", \"type_id\": 0}}], \"special_tokens\": {"
-        "\"<s>\": {\"id\": \"<s>\", \"ids\": [20, 21]}, "
-        "\"e\": {\"id\": \"e\", \"ids\": [22]}}}]}";
+        "\"<s>\": {\"id\": \"<s>\", \"ids\": [12, 13]}, "
+        "\"e\": {\"id\": \"e\", \"ids\": [9]}}}]}";
     struct ce_tokenizer *tokenizer =
         fixture_create(&(struct fixture){.post_processor = template});
 
-    assert_encodes(tokenizer, "ab", "20 21 4 22");
-    assert_encodes(tokenizer, "", "20 21 22");
+    assert_encodes(tokenizer, "ab", "12 13 4 9");
+    assert_encodes(tokenizer, "", "12 13 9");
     ce_tokenizer_close(tokenizer);
 }
 

@@ -28,10 +28,11 @@ int main(void)
 
 #else
 
-extern void *__libc_malloc(size_t bytes);
-extern void *__libc_calloc(size_t count, size_t size);
-extern void *__libc_realloc(void *old, size_t bytes);
-extern void __libc_free(void *memory);
+/* glibc's own, which these stand in front of. */
+extern void *original_malloc(size_t bytes) __asm__("__libc_malloc");
+extern void *original_calloc(size_t count, size_t size) __asm__("__libc_calloc");
+extern void *original_realloc(void *old, size_t bytes) __asm__("__libc_realloc");
+extern void original_free(void *memory) __asm__("__libc_free");
 
 static long allocations_left = -1; /* -1: no limit */
 static long allocations_alive;
@@ -63,28 +64,33 @@ static void *count_alive(void *memory)
     return memory;
 }
 
-void *malloc(size_t bytes)
+extern void *malloc(size_t bytes) __attribute__((alias("limited_malloc")));
+__attribute__((used)) static void *limited_malloc(size_t bytes)
 {
-    return is_refused(CALLER) ? NULL : count_alive(__libc_malloc(bytes));
+    return is_refused(CALLER) ? NULL : count_alive(original_malloc(bytes));
 }
 
-void *calloc(size_t count, size_t size)
+extern void *calloc(size_t count, size_t size) __attribute__((alias("limited_calloc")));
+__attribute__((used)) static void *limited_calloc(size_t count, size_t size)
 {
-    return is_refused(CALLER) ? NULL : count_alive(__libc_calloc(count, size));
+    return is_refused(CALLER) ? NULL : count_alive(original_calloc(count, size));
 }
 
-void *realloc(void *old, size_t bytes)
+extern void *realloc(void *old, size_t bytes) __attribute__((alias("limited_realloc")));
+__attribute__((used)) static void *limited_realloc(void *old, size_t bytes)
 {
     if (is_refused(CALLER)) {
         return NULL;
     }
-    return old == NULL ? count_alive(__libc_malloc(bytes)) : __libc_realloc(old, bytes);
+    return old == NULL ? count_alive(original_malloc(bytes))
+                       : original_realloc(old, bytes);
 }
 
-void free(void *memory)
+extern void free(void *memory) __attribute__((alias("limited_free")));
+__attribute__((used)) static void limited_free(void *memory)
 {
     allocations_alive -= memory != NULL ? 1 : 0;
-    __libc_free(memory);
+    original_free(memory);
 }
 
 static const char byte_level[] =

@@ -97,8 +97,8 @@ static void nfc_orders_megabytes_of_marks(void **state)
 
     assert_non_null(text);
     text[0] = 'q';
-    for (size_t i = 0; i < pairs; i++) {
-        memcpy(text + 1 + 4 * i, "\xCC\x81\xCC\xA3", 4);
+    for (size_t i = 0; i < 4 * pairs; i++) {
+        text[1 + i] = "\xCC\x81\xCC\xA3"[i % 4];
     }
     struct ce_span span = {.data = text, .bytes = 1 + 4 * pairs};
 

@@ -124,8 +124,10 @@ struct handover {
     struct ce_span text; /* of which the parts are */
 };
 
-static enum ce_status
-cut(struct ce_cutting *cutting, size_t step, struct ce_span text, struct ce_error *err);
+static enum ce_status cut(struct ce_cutting *cutting,
+                          size_t index,
+                          struct ce_span text,
+                          struct ce_error *err);
 
 static enum ce_status
 hand_on(void *user, size_t start, size_t end, struct ce_error *err)

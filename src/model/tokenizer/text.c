@@ -111,7 +111,10 @@ const char *ce_text_quote(char *out, size_t size, struct ce_span text)
     for (size_t i = 0; i < bytes; i++) {
         unsigned char byte = (unsigned char)text.data[i];
 
-        out[i] = byte < 0x20 || byte == 0x7F ? '?' : text.data[i];
+        out[i] = text.data[i];
+        if (byte < 0x20 || byte == 0x7F) {
+            out[i] = '?';
+        }
     }
     out[bytes] = '\0';
     return out;

@@ -17,8 +17,8 @@ static enum ce_status parse_document(json_t **root,
     *root = json_loadb(json, bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
     if (*root == NULL) {
         /* It has no words for most failures to allocate. */
-        bool memory = why.text[0] == '\0' ||
-                      json_error_code(&why) == json_error_out_of_memory;
+        bool memory =
+            why.text[0] == '\0' || json_error_code(&why) == json_error_out_of_memory;
 
         return ce_fail(err,
                        memory ? CE_ERR_NOMEM : CE_ERR_FORMAT,
@@ -216,6 +216,23 @@ static enum ce_status read_tokens(struct ce_tokenizer *tokenizer,
     return status;
 }
 
+static enum ce_status check_template(const struct ce_tokenizer *tokenizer,
+                                     const struct ce_ids *ids,
+                                     const char *file,
+                                     struct ce_error *err)
+{
+    for (size_t i = 0; i < ids->count; i++) {
+        if (ce_token_table_find(&tokenizer->tokens, ids->id[i]) == NULL) {
+            return ce_fail(err,
+                           CE_ERR_FORMAT,
+                           "%s: post_processor: there is no token %d",
+                           file,
+                           (int)ids->id[i]);
+        }
+    }
+    return CE_OK;
+}
+
 static enum ce_status read_document(struct ce_tokenizer *tokenizer,
                                     const json_t *root,
                                     const char *file,
@@ -228,6 +245,12 @@ static enum ce_status read_document(struct ce_tokenizer *tokenizer,
     }
     if (status == CE_OK) {
         status = read_tokens(tokenizer, root, file, err);
+    }
+    if (status == CE_OK) {
+        status = check_template(tokenizer, &tokenizer->post.before, file, err);
+    }
+    if (status == CE_OK) {
+        status = check_template(tokenizer, &tokenizer->post.after, file, err);
     }
     return status;
 }
