@@ -15,6 +15,7 @@
 /* The back-ends; transport.c lists them. */
 extern const struct ce_transport_ops ce_transport_self;
 extern const struct ce_transport_ops ce_transport_mpi;
+extern const struct ce_transport_ops ce_transport_ucx;
 
 /* Fills a zeroed head. On failure ce_transport_fini is still to be called. */
 CE_MUST_CHECK enum ce_status ce_transport_init(struct ce_transport *transport,
@@ -25,6 +26,12 @@ CE_MUST_CHECK enum ce_status ce_transport_init(struct ce_transport *transport,
 /* Frees what init allocated, not the structure; accepts a zeroed head. */
 void ce_transport_fini(struct ce_transport *transport);
 
+/* True when no exchange is between start and finish. */
+bool ce_transport_is_idle(const struct ce_transport *transport);
+
+/* Counts from zero again. */
+void ce_traffic_reset(struct ce_transport *transport);
+
 /* The send buffer for `peer` is free again. */
 void ce_exchange_sent(struct ce_transport *transport, enum ce_slot slot, int peer);
 /* The message of `source` is here and stays until the next start on the slot. */
@@ -32,6 +39,16 @@ void ce_exchange_arrived(struct ce_transport *transport,
                          enum ce_slot slot,
                          int source,
                          struct ce_bytes message);
+
+/* Where the messages of one source arrive. */
+struct ce_landing {
+    unsigned char *memory; /* 64-byte aligned; freed by its owner with free() */
+    size_t capacity;
+    size_t bytes; /* of the message in it or under way */
+};
+
+/* Makes room for `bytes`, losing what was there; false without memory. */
+CE_MUST_CHECK bool ce_landing_reserve(struct ce_landing *landing, size_t bytes);
 
 /* True when the environment says that an MPI library can join its job. */
 bool ce_launcher_speaks_mpi(void);

@@ -17,16 +17,9 @@
 #include <mpi.h>
 #include <stdlib.h>
 
-/* Where the messages of one source arrive; grows, never shrinks. */
-struct receive_buffer {
-    unsigned char *memory; /* 64-byte aligned */
-    size_t capacity;
-    size_t bytes; /* of the message under way */
-};
-
 struct mpi_slot {
-    MPI_Request *requests;          /* [2 * ranks]: sends, then receives */
-    struct receive_buffer *buffers; /* [ranks] */
+    MPI_Request *requests;      /* [2 * ranks]: sends, then receives */
+    struct ce_landing *buffers; /* [ranks] */
 };
 
 struct mpi_transport {
@@ -126,25 +119,6 @@ static enum ce_status mpi_start(struct ce_transport *t,
     return CE_OK;
 }
 
-#define ALIGNMENT 64
-
-/* Half as much again, so that slowly growing messages seldom allocate. */
-static bool reserve(struct receive_buffer *buffer, size_t bytes)
-{
-    if (bytes <= buffer->capacity) {
-        return true;
-    }
-    if (bytes > SIZE_MAX / 2) {
-        return false;
-    }
-    size_t capacity = (bytes + bytes / 2 + ALIGNMENT) / ALIGNMENT * ALIGNMENT;
-
-    free(buffer->memory);
-    buffer->memory = aligned_alloc(ALIGNMENT, capacity);
-    buffer->capacity = buffer->memory != NULL ? capacity : 0;
-    return buffer->memory != NULL;
-}
-
 /* Starts to receive a message that a probe has found. */
 static enum ce_status start_receive(struct mpi_transport *mpi,
                                     enum ce_slot slot,
@@ -153,7 +127,7 @@ static enum ce_status start_receive(struct mpi_transport *mpi,
                                     struct ce_error *err)
 {
     const int source = found->MPI_SOURCE;
-    struct receive_buffer *buffer = &mpi->slot[slot].buffers[source];
+    struct ce_landing *buffer = &mpi->slot[slot].buffers[source];
     MPI_Count bytes;
 
     int code = MPI_Get_elements_x(found, MPI_BYTE, &bytes);
@@ -164,7 +138,7 @@ static enum ce_status start_receive(struct mpi_transport *mpi,
         return fail_mpi(&mpi->head, code, "MPI_Get_elements_x", err);
     }
     buffer->bytes = (size_t)bytes;
-    if (!reserve(buffer, buffer->bytes)) {
+    if (!ce_landing_reserve(buffer, buffer->bytes)) {
         return ce_fail(err,
                        CE_ERR_NOMEM,
                        "rank %d: no memory for a message of %zu bytes from rank %d",
@@ -244,7 +218,7 @@ static enum ce_status complete_requests(struct mpi_transport *mpi,
         if (mpi->completed[i] < ranks) {
             ce_exchange_sent(&mpi->head, slot, peer);
         } else {
-            const struct receive_buffer *buffer = &s->buffers[peer];
+            const struct ce_landing *buffer = &s->buffers[peer];
             struct ce_bytes message = {buffer->memory, buffer->bytes};
             ce_exchange_arrived(&mpi->head, slot, peer, message);
         }
@@ -281,23 +255,13 @@ static void free_buffers(struct mpi_transport *mpi, enum ce_slot slot)
     free(s->requests);
 }
 
-static bool is_idle(const struct ce_transport *t)
-{
-    for (int i = 0; i < CE_SLOT_COUNT; i++) {
-        if (t->slot[i].active) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void mpi_destroy(struct ce_transport *t)
 {
     struct mpi_transport *mpi = from_head(t);
 
     /* Both calls wait for all ranks, so after a failure neither is made: the
      * launcher then ends the others when this process exits. */
-    if (!t->failed && is_idle(t)) {
+    if (!t->failed && ce_transport_is_idle(t)) {
         (void)MPI_Comm_free(&mpi->comm);
         if (mpi->owns_mpi) {
             (void)MPI_Finalize();

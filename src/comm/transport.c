@@ -10,8 +10,9 @@
 static const struct ce_transport_ops *const transports[] = {
     &ce_transport_self,
     &ce_transport_mpi,
+    &ce_transport_ucx,
 };
-static const char *const names[] = {"self", "mpi", NULL};
+static const char *const names[] = {"self", "mpi", "ucx", NULL};
 
 #define TRANSPORTS (sizeof(transports) / sizeof(transports[0]))
 _Static_assert(sizeof(names) / sizeof(names[0]) == TRANSPORTS + 1, "a name each");
@@ -43,8 +44,10 @@ enum ce_status ce_transport_create(struct ce_transport **transport,
 
     *transport = NULL;
     if (ops == NULL) {
-        return ce_fail(
-            err, CE_ERR_ARG, "there is no transport '%s', only auto, self, mpi", name);
+        return ce_fail(err,
+                       CE_ERR_ARG,
+                       "there is no transport '%s', only auto, self, mpi, ucx",
+                       name);
     }
     enum ce_status status = ops->create(transport, err);
     if (status == CE_OK) {
@@ -89,6 +92,15 @@ static bool init_traffic(struct ce_traffic *traffic, size_t ranks)
     return true;
 }
 
+void ce_traffic_reset(struct ce_transport *transport)
+{
+    struct ce_traffic *traffic = &transport->traffic;
+    const size_t ranks = (size_t)transport->ranks;
+
+    memset(traffic->sent_messages, 0, 4 * ranks * sizeof(traffic->sent_messages[0]));
+    traffic->wait_ns = 0;
+}
+
 enum ce_status ce_transport_init(struct ce_transport *transport,
                                  const struct ce_transport_ops *ops,
                                  int rank,
@@ -121,4 +133,14 @@ void ce_transport_fini(struct ce_transport *transport)
     }
     free(transport->traffic.sent_messages);
     free(transport->outgoing);
+}
+
+bool ce_transport_is_idle(const struct ce_transport *transport)
+{
+    for (int i = 0; i < CE_SLOT_COUNT; i++) {
+        if (transport->slot[i].active) {
+            return false;
+        }
+    }
+    return true;
 }

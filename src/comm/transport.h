@@ -15,7 +15,8 @@
  * aligned and stay valid until the next start on the same slot. Only a rank's
  * message to itself is handed over by pointer: it is the send buffer.
  *
- * Threads: one thread at a time uses a transport; for mpi the one that created it.
+ * Threads: one thread at a time uses a transport; for mpi and ucx the one that created
+ * it.
  *
  * Deadline: each wait (next, finish) may last deadline_ms from its entry; 0
  * means for ever. It bounds how long a rank waits for a peer, so it must be
@@ -103,7 +104,7 @@ struct ce_transport {
     struct ce_bytes *outgoing; /* [ranks] what a collective sends */
 };
 
-/* name: "auto", "self" or "mpi". auto takes mpi when the process was started by
+/* name: "auto", "self", "mpi" or "ucx". auto takes mpi when the process was started by
  * an MPI launcher (its environment says so), else self. Collective. */
 CE_MUST_CHECK enum ce_status ce_transport_create(struct ce_transport **transport,
                                                  const char *name,
@@ -111,7 +112,7 @@ CE_MUST_CHECK enum ce_status ce_transport_create(struct ce_transport **transport
                                                  struct ce_error *err);
 /* Collective, but never waits for peers after an error; accepts NULL. */
 void ce_transport_destroy(struct ce_transport *transport);
-/* Ends the job on all ranks. Does not return for mpi; does nothing for self,
+/* Ends the job on all ranks. Does not return for mpi and ucx; does nothing for self,
  * whose only rank is the caller. After an error call it before send buffers are
  * freed: a peer may be reading them. */
 void ce_transport_abort(struct ce_transport *transport, int exit_code);

@@ -46,7 +46,7 @@ const struct ce_option ce_model_options[] = {
              "compensation: the ablation to compare with."},
     {0}};
 
-static const char *const transports[] = {"auto", "self", "mpi", NULL};
+static const char *const transports[] = {"auto", "self", "mpi", "ucx", NULL};
 
 const struct ce_option ce_run_options[] = {
     {.name = "transport",
@@ -57,7 +57,8 @@ const struct ce_option ce_run_options[] = {
      .choices = transports,
      .env = "CEMOE_TRANSPORT",
      .help = "How ranks reach each other; auto takes mpi when mpirun or srun started "
-             "the process, else self."},
+             "the process, else self. ucx moves the rows with UCX directly and needs "
+             "MPI only to start."},
     {.name = "deadline-ms",
      .kind = CE_OPTION_UINT64,
      .argument = "MS",

@@ -1,8 +1,9 @@
 /* test_transport.c - what every transport must do, on the one the environment gives
  *
- * Alone it tests `self`; started by mpirun every rank runs the same tests in
- * the same order. A failed assertion leaves the others waiting, so they fail
- * too, at the deadline. Ranks other than 0 print only failures.
+ * CE_TEST_TRANSPORT names it. Without it a process alone tests `self`, and those
+ * of mpirun `mpi`; every rank runs the same tests in the same order. A failed assertion
+ * leaves the others waiting, so they fail too, at the deadline. Ranks other than 0
+ * print only failures.
  *
  * CE_TEST_LARGE=1 adds a message that no int can count (needs 3 GiB).
  */
@@ -510,8 +511,10 @@ static int open_transport(void **state)
 {
     (void)state;
     struct ce_error err = {.text = ""};
+    const char *name = getenv("CE_TEST_TRANSPORT");
 
-    if (ce_transport_create(&transport, "auto", DEADLINE_MS, &err) != CE_OK) {
+    name = name != NULL ? name : "auto";
+    if (ce_transport_create(&transport, name, DEADLINE_MS, &err) != CE_OK) {
         (void)fprintf(stderr, "%s\n", err.text);
         return -1;
     }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""check_fault.py PROGRAM FAULT: the job ends, soon, with the right code and text, and leaves no process."""
+"""check_fault.py PROGRAM FAULT [TRANSPORT]: the job ends, soon, with the right code and text, and leaves no process."""
 import os, pathlib, re, subprocess, sys, time
 
 RANKS = 3
@@ -13,6 +13,7 @@ EXPECTED = {
     "unsent": (42, TIMEOUT + "rank 2"),
     "leaves": (42, TIMEOUT + "none"),
     "killed": (128 + 9, None),
+    "malformed": (42, "rank [01]: a message that makes no sense came from rank 2: unknown slot, source or round"),
     "self": (3, "transport self was asked for in a launch of several processes"),
 }
 
@@ -28,11 +29,11 @@ def processes_with(token):
     return found
 
 
-def main(program, fault):
+def main(program, fault, transport="mpi"):
     code, text = EXPECTED[fault]
     token = f"fault-token-{os.getpid()}"
     mpirun = pathlib.Path(__file__).with_name("mpirun.sh")
-    run = subprocess.run([mpirun, str(RANKS), program, fault, token], env={**os.environ, "CE_TEST_SECONDS": "60"},
+    run = subprocess.run([mpirun, str(RANKS), program, fault, token], env={**os.environ, "CE_TEST_SECONDS": "60", "CE_TEST_TRANSPORT": transport},
                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if run.returncode == 77:
         return 77
@@ -45,7 +46,7 @@ def main(program, fault):
     for line, waited in lines:
         if not re.match(text or "", line):
             wrong.append(f"a rank said: {line}")
-        if fault != "self" and not DEADLINE_MS <= int(waited) <= DEADLINE_MS + 1000:
+        if fault not in ("self", "malformed") and not DEADLINE_MS <= int(waited) <= DEADLINE_MS + 1000:
             wrong.append(f"a rank waited {waited} ms")
     limit = time.monotonic() + 10
     while (left := processes_with(token)) and time.monotonic() < limit:

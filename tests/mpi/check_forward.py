@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""check_forward.py PROGRAM MODEL: logits are the same bits on 1, 2, 3, 4, 5 and 7 ranks; a wrong order of sums is noticed."""
+"""check_forward.py PROGRAM MODEL [TRANSPORT]: logits are the same bits on 1, 2, 3, 4, 5 and 7 ranks; a wrong order of sums is noticed."""
 import os, pathlib, subprocess, sys
 
 RANKS = (1, 2, 3, 4, 5, 7)
@@ -17,7 +17,8 @@ def run(program, ranks, model, tables, order, threads):
     return hashes[0]
 
 
-def main(program, model):
+def main(program, model, transport="mpi"):
+    os.environ["CE_TEST_TRANSPORT"] = transport
     wrong = []
     for tables in ("-", f"{model}/ces-math.safetensors"):
         hashes = {(n, 1): run(program, n, model, tables, "router", 1) for n in RANKS}

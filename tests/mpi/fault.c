@@ -1,7 +1,7 @@
 /* fault.c - one rank of a job in which the last rank misbehaves; see check_fault.py
  *
  * usage: fault FAULT TOKEN. The token only marks the process for the one who
- * looks whether any is left.
+ * looks whether any is left. CE_TEST_TRANSPORT names the transport.
  */
 
 #include "base/clock.h"
@@ -18,6 +18,7 @@
 #define EXIT_AFTER_ERROR 3
 #define LARGE_BYTES      (8 << 20)
 #define TOO_LONG_SECONDS 100
+#define WRONG_ROUND      7
 
 static struct ce_bytes to_each[64];
 static unsigned char large[LARGE_BYTES];
@@ -27,6 +28,10 @@ static int misbehave(struct ce_transport *t, const char *fault)
 {
     if (strcmp(fault, "killed") == 0) {
         (void)raise(SIGKILL);
+    }
+    if (strcmp(fault, "malformed") == 0) {
+        t->slot[CE_SLOT_DISPATCH].round = WRONG_ROUND;
+        (void)!ce_exchange_start(t, CE_SLOT_DISPATCH, to_each, NULL);
     }
     if (strcmp(fault, "leaves") != 0) {
         (void)sleep(TOO_LONG_SECONDS);
@@ -74,7 +79,11 @@ int main(int argc, char **argv)
     if (argc != 3) {
         return 2;
     }
-    const char *name = strcmp(argv[1], "self") == 0 ? "self" : "auto";
+    const char *name = getenv("CE_TEST_TRANSPORT");
+    if (strcmp(argv[1], "self") == 0) {
+        name = "self";
+    }
+    name = name != NULL ? name : "auto";
     if (ce_transport_create(&t, name, DEADLINE_MS, &err) != CE_OK) {
         return report(&err, ce_clock_ns());
     }

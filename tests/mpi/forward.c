@@ -7,7 +7,8 @@
  * check_forward.py compares between runs. ORDER owner sums a token's results by
  * owning rank, a mistake on purpose: the comparison must notice it. On the way
  * every rank asserts that what the transport moved is what the plans said, and
- * that the experts in memory are its shard and no more.
+ * that the experts in memory are its shard and no more. CE_TEST_TRANSPORT names the
+ * transport.
  */
 
 #include "comm/collective.h"
@@ -78,14 +79,16 @@ static int32_t token(size_t sequence, size_t i)
 static void open_run(struct run *run, char **argv)
 {
     struct ce_engine_options options;
+    const char *transport = getenv("CE_TEST_TRANSPORT");
 
+    transport = transport != NULL ? transport : "auto";
     ce_engine_options_init(&options);
     options.model = argv[1];
     options.compressed_experts = strcmp(argv[2], "-") == 0 ? NULL : argv[2];
     options.step_tokens = SEQUENCES * TOKENS;
     options.step_logits = SEQUENCES * TOKENS;
     options.cache_tokens = SEQUENCES * (TOKENS + CE_PAGE_TOKENS);
-    REQUIRE(ce_transport_create(&run->transport, "auto", 30000, &run->err) == CE_OK,
+    REQUIRE(ce_transport_create(&run->transport, transport, 30000, &run->err) == CE_OK,
             "%s",
             run->err.text);
     REQUIRE(ce_engine_create(&run->engine, run->transport, &options, &run->err) ==

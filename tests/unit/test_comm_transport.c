@@ -40,7 +40,8 @@ static void every_name_names_its_table(void **state)
 
     assert_string_equal(names[0], ce_transport_self.name);
     assert_string_equal(names[1], ce_transport_mpi.name);
-    assert_null(names[2]);
+    assert_string_equal(names[2], ce_transport_ucx.name);
+    assert_null(names[3]);
 }
 
 static void unknown_name_is_refused(void **state)
@@ -52,7 +53,7 @@ static void unknown_name_is_refused(void **state)
     assert_int_equal(ce_transport_create(&t, "pigeon", 0, &err), CE_ERR_ARG);
     assert_null(t);
     assert_string_equal(err.text,
-                        "there is no transport 'pigeon', only auto, self, mpi");
+                        "there is no transport 'pigeon', only auto, self, mpi, ucx");
 }
 
 static void self_in_a_launch_of_several_is_refused(void **state)

@@ -1,0 +1,441 @@
+/* ucx.c - the transport over UCX active messages
+ *
+ *   slot s, peer p:  header {s, round, source, bytes} + bytes ──► on_message
+ *                       small: the bytes come along, one copy into the landing
+ *                       large: UCX fetches them from the sender into the landing
+ *
+ * The header says everything, so there is no round of counts and none of
+ * matching: a message lands where it belongs when it comes. A peer is at most one round
+ * ahead on a slot, because to finish a round it needs our message of it; so
+ * two landings in turns hold all that can come, and what is early waits in the
+ * second until its round starts.
+ *
+ * All of UCX runs inside progress (and start), on the caller's thread.
+ */
+
+#include "comm/ucx.h"
+
+#include "comm/collective.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <ucp/api/ucp.h>
+
+static struct ucx_transport *from_head(struct ce_transport *t)
+{
+    return (struct ucx_transport *)t;
+}
+
+void ucx_note_failure(struct ucx_transport *ucx,
+                      enum ce_status status,
+                      const char *what,
+                      int peer,
+                      const char *reason)
+{
+    if (ucx->status == CE_OK) {
+        ucx->status = ce_fail(&ucx->error,
+                              status,
+                              "rank %d: %s rank %d: %.200s",
+                              ucx->head.rank,
+                              what,
+                              peer,
+                              reason);
+    }
+}
+
+static enum ce_status noted_failure(const struct ucx_transport *ucx,
+                                    struct ce_error *err)
+{
+    return ce_fail(err, ucx->status, "%s", ucx->error.text);
+}
+
+/* ---- sending ---- */
+
+static void on_sent(void *request, ucs_status_t status, void *user_data)
+{
+    struct ucx_link *link = user_data;
+    struct ucx_transport *ucx = link->ucx;
+
+    ucp_request_free(request);
+    if (status == UCS_OK) {
+        ucx->events++;
+        ce_exchange_sent(&ucx->head, link->slot, link->peer);
+    } else if (!ucx->closing) {
+        ucx_note_failure(ucx,
+                         CE_ERR_COMM,
+                         "ucx cannot send to",
+                         link->peer,
+                         ucs_status_string(status));
+    }
+}
+
+static void send_message(struct ucx_link *link, struct ce_bytes message)
+{
+    struct ucx_transport *ucx = link->ucx;
+    const ucp_request_param_t how = {
+        .op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA,
+        .cb.send = on_sent,
+        .user_data = link,
+    };
+
+    link->header = (struct ucx_header){
+        .round = ucx->head.slot[link->slot].round,
+        .bytes = message.bytes,
+        .slot = (uint32_t)link->slot,
+        .source = (uint32_t)ucx->head.rank,
+    };
+    void *request = ucp_am_send_nbx(ucx->endpoints[link->peer].handle,
+                                    UCX_MESSAGE_ID,
+                                    &link->header,
+                                    sizeof(link->header),
+                                    message.data,
+                                    message.bytes,
+                                    &how);
+    if (request == NULL) {
+        ce_exchange_sent(&ucx->head, link->slot, link->peer);
+    } else if (UCS_PTR_IS_ERR(request)) {
+        ucx_note_failure(ucx,
+                         CE_ERR_COMM,
+                         "ucx cannot send to",
+                         link->peer,
+                         ucs_status_string(UCS_PTR_STATUS(request)));
+    }
+}
+
+/* ---- receiving ---- */
+
+/* Hands out a message that is here, once its round has started. */
+static void deliver(struct ucx_link *link, struct ucx_arrival *arrival)
+{
+    struct ce_transport *t = &link->ucx->head;
+    const struct ce_exchange *x = &t->slot[link->slot];
+
+    if (arrival->here && x->active && arrival->round == x->round) {
+        arrival->here = false;
+        ce_exchange_arrived(
+            t,
+            link->slot,
+            link->peer,
+            (struct ce_bytes){arrival->landing.memory, arrival->landing.bytes});
+    }
+}
+
+static void complete(struct ucx_arrival *arrival)
+{
+    arrival->under_way = false;
+    arrival->here = true;
+    arrival->link->ucx->events++;
+    deliver(arrival->link, arrival);
+}
+
+static void
+fail_fetch(struct ucx_transport *ucx, const struct ucx_link *link, ucs_status_t status)
+{
+    ucx_note_failure(ucx,
+                     CE_ERR_COMM,
+                     "ucx cannot receive from",
+                     link->peer,
+                     ucs_status_string(status));
+}
+
+static void
+on_fetched(void *request, ucs_status_t status, size_t bytes, void *user_data)
+{
+    struct ucx_arrival *arrival = user_data;
+
+    (void)bytes;
+    ucp_request_free(request);
+    if (status == UCS_OK) {
+        complete(arrival);
+    } else if (!arrival->link->ucx->closing) {
+        fail_fetch(arrival->link->ucx, arrival->link, status);
+    }
+}
+
+/* Has the bytes of a large message brought from the sender's memory. */
+static void fetch(struct ucx_arrival *arrival, void *description)
+{
+    struct ucx_transport *ucx = arrival->link->ucx;
+    const ucp_request_param_t how = {
+        .op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA,
+        .cb.recv_am = on_fetched,
+        .user_data = arrival,
+    };
+
+    arrival->under_way = true;
+    void *request = ucp_am_recv_data_nbx(ucx->worker,
+                                         description,
+                                         arrival->landing.memory,
+                                         arrival->landing.bytes,
+                                         &how);
+    if (request == NULL) {
+        complete(arrival);
+    } else if (UCS_PTR_IS_ERR(request)) {
+        arrival->under_way = false;
+        fail_fetch(ucx, arrival->link, UCS_PTR_STATUS(request));
+    }
+}
+
+/* The link a header speaks of; NULL when it makes no sense. */
+static struct ucx_link *find_link(struct ucx_transport *ucx,
+                                  struct ucx_header *header,
+                                  const void *data,
+                                  size_t header_bytes,
+                                  size_t bytes)
+{
+    if (header_bytes != sizeof(*header)) {
+        return NULL;
+    }
+    memcpy(header, data, sizeof(*header));
+    if (header->slot >= CE_SLOT_COUNT || header->source >= (uint32_t)ucx->head.ranks ||
+        header->source == (uint32_t)ucx->head.rank || header->bytes != bytes) {
+        return NULL;
+    }
+    return &ucx->links[header->slot][header->source];
+}
+
+/* Of this round or the next, and not seen before. */
+static bool is_expected(const struct ucx_link *link, uint64_t round)
+{
+    const uint64_t now = link->ucx->head.slot[link->slot].round;
+
+    return (round == now || round == now + 1) && round > link->arrival[round & 1].round;
+}
+
+static ucs_status_t take_message(
+    struct ucx_link *link, uint64_t round, void *data, size_t bytes, bool is_here)
+{
+    struct ucx_arrival *arrival = &link->arrival[round & 1];
+
+    if (!ce_landing_reserve(&arrival->landing, bytes)) {
+        ucx_note_failure(link->ucx,
+                         CE_ERR_NOMEM,
+                         "no memory for a message from",
+                         link->peer,
+                         "allocation failed");
+        return UCS_ERR_NO_MEMORY;
+    }
+    arrival->round = round;
+    arrival->landing.bytes = bytes;
+    if (!is_here) {
+        fetch(arrival, data);
+        return UCS_INPROGRESS;
+    }
+    if (bytes > 0) {
+        memcpy(arrival->landing.memory, data, bytes);
+    }
+    complete(arrival);
+    return UCS_OK;
+}
+
+static ucs_status_t on_message(void *argument,
+                               const void *header_data,
+                               size_t header_bytes,
+                               void *data,
+                               size_t bytes,
+                               const ucp_am_recv_param_t *how)
+{
+    struct ucx_transport *ucx = argument;
+    const bool is_here = (how->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) == 0;
+    struct ucx_header header = {0};
+    struct ucx_link *link = find_link(ucx, &header, header_data, header_bytes, bytes);
+
+    if (link != NULL && is_expected(link, header.round)) {
+        return take_message(link, header.round, data, bytes, is_here);
+    }
+    ucx_note_failure(ucx,
+                     CE_ERR_COMM,
+                     "a message that makes no sense came from",
+                     (int)header.source,
+                     "unknown slot, source or round, or wrong size");
+    return is_here ? UCS_OK : UCS_ERR_INVALID_PARAM;
+}
+
+bool ucx_listen(struct ucx_transport *ucx)
+{
+    const ucp_am_handler_param_t handler = {
+        .field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_FLAGS |
+                      UCP_AM_HANDLER_PARAM_FIELD_CB | UCP_AM_HANDLER_PARAM_FIELD_ARG,
+        .id = UCX_MESSAGE_ID,
+        .flags = UCP_AM_FLAG_WHOLE_MSG,
+        .cb = on_message,
+        .arg = ucx,
+    };
+
+    return ucp_worker_set_am_recv_handler(ucx->worker, &handler) == UCS_OK;
+}
+
+/* ---- the table ---- */
+
+static enum ce_status ucx_start(struct ce_transport *t,
+                                enum ce_slot slot,
+                                const struct ce_bytes *send,
+                                struct ce_error *err)
+{
+    struct ucx_transport *ucx = from_head(t);
+    const uint64_t turn = t->slot[slot].round & 1;
+
+    for (int step = 1; step < t->ranks; step++) {
+        /* Each rank begins with its successor, so that not all flood rank 0. */
+        int peer = (t->rank + step) % t->ranks;
+        struct ucx_link *link = &ucx->links[slot][peer];
+
+        deliver(link, &link->arrival[turn]);
+        send_message(link, send[peer]);
+    }
+    return ucx->status == CE_OK ? CE_OK : noted_failure(ucx, err);
+}
+
+#define BOUT 16 /* calls of UCX before the caller looks at its deadline */
+
+static enum ce_status
+ucx_progress(struct ce_transport *t, enum ce_slot slot, struct ce_error *err)
+{
+    struct ucx_transport *ucx = from_head(t);
+    const uint64_t events = ucx->events;
+    int calls = 0;
+
+    (void)slot; /* UCX moves all slots at once */
+    while (ucx->events == events && calls < BOUT &&
+           ucp_worker_progress(ucx->worker) != 0) {
+        calls++;
+    }
+    if (ucx->status != CE_OK) {
+        return noted_failure(ucx, err);
+    }
+    return ucx->events == events ? CE_AGAIN : CE_OK;
+}
+
+static void free_links(struct ucx_transport *ucx, struct ucx_link *links)
+{
+    for (int peer = 0; links != NULL && peer < ucx->head.ranks; peer++) {
+        for (int turn = 0; turn < 2; turn++) {
+            /* UCX may still write to a landing whose message never completed;
+             * it is left to the end of the process. */
+            if (!links[peer].arrival[turn].under_way) {
+                free(links[peer].arrival[turn].landing.memory);
+            }
+        }
+    }
+    free(links);
+}
+
+static void ucx_destroy(struct ce_transport *t)
+{
+    struct ucx_transport *ucx = from_head(t);
+
+    /* After a failure UCX is left as it is: its own end may wait for peers, and
+     * its callbacks know our memory. */
+    bool orderly = !t->failed && ucx->status == CE_OK && ce_transport_is_idle(t) &&
+                   ucx_disconnect(ucx);
+    if (ucx->bootstrap != NULL) {
+        ucx->bootstrap->failed = ucx->bootstrap->failed || !orderly;
+        ce_transport_destroy(ucx->bootstrap);
+    }
+    for (int i = 0; i < CE_SLOT_COUNT; i++) {
+        free_links(ucx, ucx->links[i]);
+    }
+    free(ucx->endpoints);
+    ce_transport_fini(t);
+    free(ucx);
+}
+
+static bool allocate_links(struct ucx_transport *ucx, enum ce_slot slot)
+{
+    struct ucx_link *links = calloc((size_t)ucx->head.ranks, sizeof(links[0]));
+
+    ucx->links[slot] = links;
+    for (int peer = 0; links != NULL && peer < ucx->head.ranks; peer++) {
+        links[peer].ucx = ucx;
+        links[peer].slot = slot;
+        links[peer].peer = peer;
+        links[peer].arrival[0].link = &links[peer];
+        links[peer].arrival[1].link = &links[peer];
+    }
+    return links != NULL;
+}
+
+static enum ce_status allocate(struct ucx_transport *ucx, struct ce_error *err)
+{
+    const size_t ranks = (size_t)ucx->head.ranks;
+    bool complete = true;
+
+    ucx->endpoints = calloc(ranks, sizeof(ucx->endpoints[0]));
+    for (int i = 0; i < CE_SLOT_COUNT; i++) {
+        complete = allocate_links(ucx, (enum ce_slot)i) && complete;
+    }
+    if (!complete || ucx->endpoints == NULL) {
+        return ce_fail(err, CE_ERR_NOMEM, "no memory for the transport's links");
+    }
+    for (int peer = 0; peer < ucx->head.ranks; peer++) {
+        ucx->endpoints[peer] = (struct ucx_endpoint){ucx, NULL, peer};
+    }
+    return CE_OK;
+}
+
+#define START_UP_MS 120000
+
+/* The first exchange: UCX builds its connections when they are first used. */
+static enum ce_status greet(struct ucx_transport *ucx, struct ce_error *err)
+{
+    struct ce_transport *t = &ucx->head;
+
+    t->deadline_ms = START_UP_MS;
+    enum ce_status status = ce_exchange_start(t, CE_SLOT_CONTROL, t->outgoing, err);
+    if (status == CE_OK) {
+        status = ce_exchange_finish(t, CE_SLOT_CONTROL, err);
+    }
+    if (status == CE_OK) {
+        status = ucx_meet(ucx, err);
+    }
+    ce_traffic_reset(t);
+    return status;
+}
+
+static enum ce_status ucx_create(struct ce_transport **out, struct ce_error *err)
+{
+    struct ucx_transport *ucx = calloc(1, sizeof(*ucx));
+
+    if (ucx == NULL) {
+        return ce_fail(err, CE_ERR_NOMEM, "no memory for a transport");
+    }
+    struct ce_transport *t = &ucx->head;
+    enum ce_status status = ce_transport_mpi.create(&ucx->bootstrap, err);
+    if (status == CE_OK) {
+        struct ce_transport *mpi = ucx->bootstrap;
+
+        mpi->deadline_ms = START_UP_MS;
+        status = ce_transport_init(t, &ce_transport_ucx, mpi->rank, mpi->ranks, err);
+        if (status == CE_OK) {
+            status = allocate(ucx, err);
+        }
+        status = ce_agree(mpi, status, err);
+    }
+    if (status == CE_OK) {
+        status = ucx_connect(ucx, err);
+    }
+    if (status == CE_OK) {
+        status = greet(ucx, err);
+    }
+    if (status != CE_OK) {
+        t->failed = true;
+        ucx_destroy(t);
+        return status;
+    }
+    *out = t;
+    return CE_OK;
+}
+
+static void ucx_abort(struct ce_transport *t, int exit_code)
+{
+    ce_transport_abort(from_head(t)->bootstrap, exit_code);
+}
+
+const struct ce_transport_ops ce_transport_ucx = {
+    .name = "ucx",
+    .create = ucx_create,
+    .start = ucx_start,
+    .progress = ucx_progress,
+    .destroy = ucx_destroy,
+    .abort = ucx_abort,
+};

@@ -1,0 +1,78 @@
+/* ucx.h - state of the ucx transport, shared by its files only
+ *
+ * UCX's own types appear here by their tags, so that ucp/api/ucp.h is included
+ * by the files that call it and by nobody else.
+ */
+
+#ifndef CE_COMM_UCX_H
+#define CE_COMM_UCX_H
+
+#include "comm/backend.h"
+
+/* Goes before the bytes of every message; ranks run the same build (hello.h). */
+struct ucx_header {
+    uint64_t round;
+    uint64_t bytes;
+    uint32_t slot;
+    uint32_t source;
+};
+
+/* The message of one source in one round; the rounds of a slot take turns. */
+struct ucx_arrival {
+    struct ucx_link *link;
+    struct ce_landing landing;
+    uint64_t round;
+    bool under_way; /* UCX may still write to it */
+    bool here;
+};
+
+/* One slot's traffic with one peer. */
+struct ucx_link {
+    struct ucx_transport *ucx;
+    enum ce_slot slot;
+    int peer;
+    struct ucx_header header; /* borrowed by UCX until the send is done */
+    struct ucx_arrival arrival[2];
+};
+
+/* What UCX reports for an endpoint goes to its peer's entry. */
+struct ucx_endpoint {
+    struct ucx_transport *ucx;
+    struct ucp_ep *handle; /* NULL for the own rank */
+    int peer;
+};
+
+struct ucx_transport {
+    struct ce_transport head;
+    struct ce_transport *bootstrap; /* MPI: start-up, end and abort */
+    struct ucp_context *context;
+    struct ucp_worker *worker;
+    struct ucx_endpoint *endpoints;        /* [ranks] */
+    struct ucx_link *links[CE_SLOT_COUNT]; /* [ranks] */
+    uint64_t events;                       /* sends done and messages arrived */
+    bool closing;                          /* peers may be gone already */
+    enum ce_status status;                 /* of the first failure in a callback */
+    struct ce_error error;                 /* likewise */
+};
+
+/* Keeps the first failure of a callback for the next bout of progress. */
+void ucx_note_failure(struct ucx_transport *ucx,
+                      enum ce_status status,
+                      const char *what,
+                      int peer,
+                      const char *reason);
+
+/* Context, worker and an endpoint to every rank. Collective; all ranks return
+ * the same status. Needs head and bootstrap. */
+CE_MUST_CHECK enum ce_status ucx_connect(struct ucx_transport *ucx,
+                                         struct ce_error *err);
+/* The reverse; false when it failed, and UCX is left as it is. Collective. */
+bool ucx_disconnect(struct ucx_transport *ucx);
+/* Returns when all ranks have called it, serving peers until then. Collective. */
+CE_MUST_CHECK enum ce_status ucx_meet(struct ucx_transport *ucx, struct ce_error *err);
+
+/* Sets the worker's handler of messages; false when UCX refuses. */
+#define UCX_MESSAGE_ID 1
+bool ucx_listen(struct ucx_transport *ucx);
+
+#endif

@@ -1,0 +1,251 @@
+/* ucx_connect.c - how ranks of the ucx transport find and leave each other
+ *
+ * The addresses of UCX's workers travel over MPI. Everything here serves UCX
+ * while it waits: a peer may need this rank's progress to get any further, so
+ * a wait inside MPI would be a deadlock.
+ */
+
+#include "comm/collective.h"
+#include "comm/ucx.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <ucp/api/ucp.h>
+
+static enum ce_status fail_ucx(const struct ucx_transport *ucx,
+                               ucs_status_t status,
+                               const char *call,
+                               struct ce_error *err)
+{
+    return ce_fail(err,
+                   CE_ERR_COMM,
+                   "rank %d: %s: %s",
+                   ucx->head.rank,
+                   call,
+                   ucs_status_string(status));
+}
+
+/* ---- waiting together ---- */
+
+enum ce_status ucx_meet(struct ucx_transport *ucx, struct ce_error *err)
+{
+    struct ce_transport *mpi = ucx->bootstrap;
+    const struct ce_exchange *x = &mpi->slot[CE_SLOT_CONTROL];
+
+    memset(mpi->outgoing, 0, (size_t)mpi->ranks * sizeof(mpi->outgoing[0]));
+    enum ce_status status = ce_exchange_start(mpi, CE_SLOT_CONTROL, mpi->outgoing, err);
+    while (status == CE_OK && (x->to_arrive > 0 || x->to_send > 0)) {
+        (void)ucp_worker_progress(ucx->worker);
+        status = mpi->ops->progress(mpi, CE_SLOT_CONTROL, err);
+        if (status == CE_AGAIN) {
+            (void)sched_yield();
+            status = CE_OK;
+        }
+    }
+    return status == CE_OK ? ce_exchange_finish(mpi, CE_SLOT_CONTROL, err) : status;
+}
+
+/* ---- context and worker ---- */
+
+static enum ce_status open_context(struct ucx_transport *ucx, struct ce_error *err)
+{
+    const ucp_params_t wanted = {
+        .field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_ESTIMATED_NUM_EPS,
+        .features = UCP_FEATURE_AM,
+        .estimated_num_eps = (size_t)ucx->head.ranks,
+    };
+    ucp_config_t *config = NULL;
+
+    ucs_status_t status = ucp_config_read(NULL, NULL, &config);
+    if (status != UCS_OK) {
+        return fail_ucx(ucx, status, "ucp_config_read", err);
+    }
+    status = ucp_init(&wanted, config, &ucx->context);
+    ucp_config_release(config);
+    return status == UCS_OK ? CE_OK : fail_ucx(ucx, status, "ucp_init", err);
+}
+
+static enum ce_status open_worker(struct ucx_transport *ucx, struct ce_error *err)
+{
+    const ucp_worker_params_t wanted = {
+        .field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE,
+        .thread_mode = UCS_THREAD_MODE_SINGLE,
+    };
+
+    enum ce_status status = open_context(ucx, err);
+    if (status != CE_OK) {
+        return status;
+    }
+    ucs_status_t opened = ucp_worker_create(ucx->context, &wanted, &ucx->worker);
+    if (opened != UCS_OK) {
+        return fail_ucx(ucx, opened, "ucp_worker_create", err);
+    }
+    if (!ucx_listen(ucx)) {
+        return ce_fail(
+            err, CE_ERR_COMM, "rank %d: ucx takes no handler", ucx->head.rank);
+    }
+    return CE_OK;
+}
+
+/* ---- addresses and endpoints ---- */
+
+/* What a rank tells the others: where it runs, then UCX's address of it. */
+struct card {
+    char host[sizeof(((struct utsname *)0)->nodename) + 1];
+    unsigned char address[];
+};
+
+static enum ce_status
+write_card(struct ucx_transport *ucx, struct ce_bytes *written, struct ce_error *err)
+{
+    struct utsname machine = {.nodename = ""};
+    ucp_address_t *address = NULL;
+    size_t bytes = 0;
+
+    ucs_status_t status = ucp_worker_get_address(ucx->worker, &address, &bytes);
+    if (status != UCS_OK) {
+        return fail_ucx(ucx, status, "ucp_worker_get_address", err);
+    }
+    struct card *card = calloc(1, sizeof(*card) + bytes);
+    if (card != NULL) {
+        (void)uname(&machine);
+        (void)snprintf(card->host, sizeof(card->host), "%s", machine.nodename);
+        memcpy(card->address, address, bytes);
+    }
+    ucp_worker_release_address(ucx->worker, address);
+    *written = (struct ce_bytes){card, sizeof(*card) + bytes};
+    return card != NULL ? CE_OK
+                        : ce_fail(err, CE_ERR_NOMEM, "no memory for an address");
+}
+
+static void on_endpoint_error(void *argument, ucp_ep_h handle, ucs_status_t status)
+{
+    struct ucx_endpoint *endpoint = argument;
+
+    (void)handle;
+    if (!endpoint->ucx->closing) {
+        ucx_note_failure(endpoint->ucx,
+                         CE_ERR_COMM,
+                         "ucx has lost",
+                         endpoint->peer,
+                         ucs_status_string(status));
+    }
+}
+
+/* Between hosts UCX is asked to tell when a peer is gone. Within one this would
+ * cost shared memory, which cannot tell; there the launcher sees it. */
+static ucp_err_handling_mode_t choose_error_mode(const struct card *mine,
+                                                 const struct card *theirs)
+{
+    return strcmp(mine->host, theirs->host) == 0 ? UCP_ERR_HANDLING_MODE_NONE
+                                                 : UCP_ERR_HANDLING_MODE_PEER;
+}
+
+static enum ce_status open_endpoint(struct ucx_transport *ucx,
+                                    int peer,
+                                    const struct ce_bytes *cards,
+                                    struct ce_error *err)
+{
+    const struct card *mine = cards[ucx->head.rank].data;
+    const struct card *theirs = cards[peer].data;
+
+    if (cards[peer].bytes <= sizeof(*theirs) ||
+        memchr(theirs->host, '\0', sizeof(theirs->host)) == NULL) {
+        return ce_fail(err, CE_ERR_COMM, "rank %d sent no address of ucx", peer);
+    }
+    const ucp_ep_params_t wanted = {
+        .field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS |
+                      UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE |
+                      UCP_EP_PARAM_FIELD_ERR_HANDLER,
+        .address = (const ucp_address_t *)(const void *)theirs->address,
+        .err_mode = choose_error_mode(mine, theirs),
+        .err_handler = {.cb = on_endpoint_error, .arg = &ucx->endpoints[peer]},
+    };
+    ucs_status_t status =
+        ucp_ep_create(ucx->worker, &wanted, &ucx->endpoints[peer].handle);
+    if (status == UCS_OK) {
+        return CE_OK;
+    }
+    ucx->endpoints[peer].handle = NULL;
+    return ce_fail(err,
+                   CE_ERR_COMM,
+                   "rank %d: ucx finds no way to rank %d on %s: %s",
+                   ucx->head.rank,
+                   peer,
+                   theirs->host,
+                   ucs_status_string(status));
+}
+
+enum ce_status ucx_connect(struct ucx_transport *ucx, struct ce_error *err)
+{
+    struct ce_transport *mpi = ucx->bootstrap;
+    const struct ce_bytes *cards = NULL;
+    struct ce_bytes mine = {NULL, 0};
+
+    enum ce_status status = open_worker(ucx, err);
+    if (status == CE_OK) {
+        status = write_card(ucx, &mine, err);
+    }
+    status = ce_agree(mpi, status, err);
+    if (status == CE_OK) {
+        status = ce_allgather(mpi, mine, &cards, err);
+    }
+    for (int peer = 0; status == CE_OK && peer < mpi->ranks; peer++) {
+        if (peer != mpi->rank) {
+            status = open_endpoint(ucx, peer, cards, err);
+        }
+    }
+    if (!mpi->failed) {
+        status = ce_agree(mpi, status, err);
+    }
+    free((void *)(uintptr_t)mine.data);
+    return status;
+}
+
+/* ---- leaving ---- */
+
+static void wait_for(struct ucx_transport *ucx, void *request)
+{
+    if (!UCS_PTR_IS_PTR(request)) {
+        return;
+    }
+    while (ucp_request_check_status(request) == UCS_INPROGRESS) {
+        if (ucp_worker_progress(ucx->worker) == 0) {
+            (void)sched_yield();
+        }
+    }
+    ucp_request_free(request);
+}
+
+static void close_endpoints(struct ucx_transport *ucx)
+{
+    const ucp_request_param_t flushed = {.op_attr_mask = 0};
+
+    for (int peer = 0; peer < ucx->head.ranks; peer++) {
+        struct ucx_endpoint *endpoint = &ucx->endpoints[peer];
+
+        if (endpoint->handle != NULL) {
+            wait_for(ucx, ucp_ep_close_nbx(endpoint->handle, &flushed));
+            endpoint->handle = NULL;
+        }
+    }
+}
+
+bool ucx_disconnect(struct ucx_transport *ucx)
+{
+    ucx->bootstrap->deadline_ms = 0; /* like the end of MPI, it waits for all */
+    if (ucx_meet(ucx, NULL) != CE_OK) {
+        return false;
+    }
+    ucx->closing = true;
+    close_endpoints(ucx);
+    if (ucx_meet(ucx, NULL) != CE_OK) {
+        return false;
+    }
+    ucp_worker_destroy(ucx->worker);
+    ucp_cleanup(ucx->context);
+    return true;
+}
