@@ -4,11 +4,10 @@
  *                       small: the bytes come along, one copy into the landing
  *                       large: UCX fetches them from the sender into the landing
  *
- * The header says everything, so there is no round of counts and none of
- * matching: a message lands where it belongs when it comes. A peer is at most one round
- * ahead on a slot, because to finish a round it needs our message of it; so
- * two landings in turns hold all that can come, and what is early waits in the
- * second until its round starts.
+ * The header says everything, so there is no round of counts: a message lands
+ * where it belongs when it comes. A peer is at most one round ahead on a slot,
+ * because to finish a round it needs our message of it. What is early is kept
+ * until its round starts: a small message aside, a large one with its sender.
  *
  * All of UCX runs inside progress (and start), on the caller's thread.
  */
@@ -41,6 +40,11 @@ void ucx_note_failure(struct ucx_transport *ucx,
                               peer,
                               reason);
     }
+}
+
+static uint64_t current_round(const struct ucx_link *link)
+{
+    return link->ucx->head.slot[link->slot].round;
 }
 
 static enum ce_status noted_failure(const struct ucx_transport *ucx,
@@ -79,7 +83,7 @@ static void send_message(struct ucx_link *link, struct ce_bytes message)
     };
 
     link->header = (struct ucx_header){
-        .round = ucx->head.slot[link->slot].round,
+        .round = current_round(link),
         .bytes = message.bytes,
         .slot = (uint32_t)link->slot,
         .source = (uint32_t)ucx->head.rank,
@@ -104,75 +108,99 @@ static void send_message(struct ucx_link *link, struct ce_bytes message)
 
 /* ---- receiving ---- */
 
-/* Hands out a message that is here, once its round has started. */
-static void deliver(struct ucx_link *link, struct ucx_arrival *arrival)
+/* The message of this round is in the landing. */
+static void deliver(struct ucx_link *link)
 {
-    struct ce_transport *t = &link->ucx->head;
-    const struct ce_exchange *x = &t->slot[link->slot];
+    link->ucx->events++;
+    ce_exchange_arrived(&link->ucx->head,
+                        link->slot,
+                        link->peer,
+                        (struct ce_bytes){link->landing.memory, link->landing.bytes});
+}
 
-    if (arrival->here && x->active && arrival->round == x->round) {
-        arrival->here = false;
-        ce_exchange_arrived(
-            t,
-            link->slot,
-            link->peer,
-            (struct ce_bytes){arrival->landing.memory, arrival->landing.bytes});
+static void fail_fetch(const struct ucx_link *link, ucs_status_t status)
+{
+    if (!link->ucx->closing) {
+        ucx_note_failure(link->ucx,
+                         CE_ERR_COMM,
+                         "ucx cannot receive from",
+                         link->peer,
+                         ucs_status_string(status));
     }
 }
 
-static void complete(struct ucx_arrival *arrival)
+static bool make_room(struct ucx_link *link, struct ce_landing *landing, size_t bytes)
 {
-    arrival->under_way = false;
-    arrival->here = true;
-    arrival->link->ucx->events++;
-    deliver(arrival->link, arrival);
-}
-
-static void
-fail_fetch(struct ucx_transport *ucx, const struct ucx_link *link, ucs_status_t status)
-{
-    ucx_note_failure(ucx,
-                     CE_ERR_COMM,
-                     "ucx cannot receive from",
-                     link->peer,
-                     ucs_status_string(status));
+    if (ce_landing_reserve(landing, bytes)) {
+        landing->bytes = bytes;
+        return true;
+    }
+    ucx_note_failure(
+        link->ucx, CE_ERR_NOMEM, "cannot take a message from", link->peer, "no memory");
+    return false;
 }
 
 static void
 on_fetched(void *request, ucs_status_t status, size_t bytes, void *user_data)
 {
-    struct ucx_arrival *arrival = user_data;
+    struct ucx_link *link = user_data;
 
     (void)bytes;
     ucp_request_free(request);
+    link->under_way = false;
     if (status == UCS_OK) {
-        complete(arrival);
-    } else if (!arrival->link->ucx->closing) {
-        fail_fetch(arrival->link->ucx, arrival->link, status);
+        deliver(link);
+    } else {
+        fail_fetch(link, status);
     }
 }
 
-/* Has the bytes of a large message brought from the sender's memory. */
-static void fetch(struct ucx_arrival *arrival, void *description)
+/* Has the bytes of a large message of this round brought from the sender. */
+static void fetch(struct ucx_link *link, void *description)
 {
-    struct ucx_transport *ucx = arrival->link->ucx;
     const ucp_request_param_t how = {
         .op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA,
         .cb.recv_am = on_fetched,
-        .user_data = arrival,
+        .user_data = link,
     };
 
-    arrival->under_way = true;
-    void *request = ucp_am_recv_data_nbx(ucx->worker,
+    link->under_way = true;
+    void *request = ucp_am_recv_data_nbx(link->ucx->worker,
                                          description,
-                                         arrival->landing.memory,
-                                         arrival->landing.bytes,
+                                         link->landing.memory,
+                                         link->landing.bytes,
                                          &how);
+    if (UCS_PTR_IS_PTR(request)) {
+        return;
+    }
+    link->under_way = false;
     if (request == NULL) {
-        complete(arrival);
-    } else if (UCS_PTR_IS_ERR(request)) {
-        arrival->under_way = false;
-        fail_fetch(ucx, arrival->link, UCS_PTR_STATUS(request));
+        deliver(link);
+    } else {
+        fail_fetch(link, UCS_PTR_STATUS(request));
+    }
+}
+
+/* A round starts: takes what came for it before. */
+static void take_early(struct ucx_link *link)
+{
+    struct ucx_arrival *arrival = &link->arrival[current_round(link) & 1];
+    void *description = arrival->description;
+
+    arrival->description = NULL;
+    if (arrival->here) {
+        const struct ce_landing landing = link->early;
+
+        arrival->here = false;
+        link->early = link->landing;
+        link->landing = landing;
+        deliver(link);
+    } else if (description != NULL) {
+        if (make_room(link, &link->landing, arrival->bytes)) {
+            fetch(link, description);
+        } else {
+            ucp_am_data_release(link->ucx->worker, description);
+        }
     }
 }
 
@@ -197,35 +225,57 @@ static struct ucx_link *find_link(struct ucx_transport *ucx,
 /* Of this round or the next, and not seen before. */
 static bool is_expected(const struct ucx_link *link, uint64_t round)
 {
-    const uint64_t now = link->ucx->head.slot[link->slot].round;
+    const struct ce_exchange *x = &link->ucx->head.slot[link->slot];
+    const uint64_t now = x->round;
 
+    if (round == now && x->arrived[link->peer]) {
+        return false;
+    }
     return (round == now || round == now + 1) && round > link->arrival[round & 1].round;
 }
 
-static ucs_status_t take_message(
-    struct ucx_link *link, uint64_t round, void *data, size_t bytes, bool is_here)
+/* A message that brought its bytes. */
+static ucs_status_t
+take_small(struct ucx_link *link, struct ucx_arrival *arrival, const void *data)
 {
-    struct ucx_arrival *arrival = &link->arrival[round & 1];
+    const bool early = arrival->round > current_round(link);
+    struct ce_landing *landing = early ? &link->early : &link->landing;
 
-    if (!ce_landing_reserve(&arrival->landing, bytes)) {
-        ucx_note_failure(link->ucx,
-                         CE_ERR_NOMEM,
-                         "no memory for a message from",
-                         link->peer,
-                         "allocation failed");
+    if (!make_room(link, landing, arrival->bytes)) {
+        return UCS_OK;
+    }
+    if (arrival->bytes > 0) {
+        memcpy(landing->memory, data, arrival->bytes);
+    }
+    if (early) {
+        arrival->here = true;
+    } else {
+        deliver(link);
+    }
+    return UCS_OK;
+}
+
+/* A message whose bytes are still with the sender. */
+static ucs_status_t
+take_large(struct ucx_link *link, struct ucx_arrival *arrival, void *description)
+{
+    if (arrival->round > current_round(link)) {
+        arrival->description = description;
+    } else if (make_room(link, &link->landing, arrival->bytes)) {
+        fetch(link, description);
+    } else {
         return UCS_ERR_NO_MEMORY;
     }
-    arrival->round = round;
-    arrival->landing.bytes = bytes;
-    if (!is_here) {
-        fetch(arrival, data);
-        return UCS_INPROGRESS;
-    }
-    if (bytes > 0) {
-        memcpy(arrival->landing.memory, data, bytes);
-    }
-    complete(arrival);
-    return UCS_OK;
+    return UCS_INPROGRESS;
+}
+
+static void note_nonsense(struct ucx_transport *ucx, int peer)
+{
+    ucx_note_failure(ucx,
+                     CE_ERR_COMM,
+                     "a message that makes no sense came from",
+                     peer,
+                     "unknown slot, source or round, or wrong size");
 }
 
 static ucs_status_t on_message(void *argument,
@@ -241,13 +291,14 @@ static ucs_status_t on_message(void *argument,
     struct ucx_link *link = find_link(ucx, &header, header_data, header_bytes, bytes);
 
     if (link != NULL && is_expected(link, header.round)) {
-        return take_message(link, header.round, data, bytes, is_here);
+        struct ucx_arrival *arrival = &link->arrival[header.round & 1];
+
+        arrival->round = header.round;
+        arrival->bytes = bytes;
+        return is_here ? take_small(link, arrival, data)
+                       : take_large(link, arrival, data);
     }
-    ucx_note_failure(ucx,
-                     CE_ERR_COMM,
-                     "a message that makes no sense came from",
-                     (int)header.source,
-                     "unknown slot, source or round, or wrong size");
+    note_nonsense(ucx, (int)header.source);
     return is_here ? UCS_OK : UCS_ERR_INVALID_PARAM;
 }
 
@@ -273,14 +324,13 @@ static enum ce_status ucx_start(struct ce_transport *t,
                                 struct ce_error *err)
 {
     struct ucx_transport *ucx = from_head(t);
-    const uint64_t turn = t->slot[slot].round & 1;
 
     for (int step = 1; step < t->ranks; step++) {
         /* Each rank begins with its successor, so that not all flood rank 0. */
         int peer = (t->rank + step) % t->ranks;
         struct ucx_link *link = &ucx->links[slot][peer];
 
-        deliver(link, &link->arrival[turn]);
+        take_early(link);
         send_message(link, send[peer]);
     }
     return ucx->status == CE_OK ? CE_OK : noted_failure(ucx, err);
@@ -309,13 +359,12 @@ ucx_progress(struct ce_transport *t, enum ce_slot slot, struct ce_error *err)
 static void free_links(struct ucx_transport *ucx, struct ucx_link *links)
 {
     for (int peer = 0; links != NULL && peer < ucx->head.ranks; peer++) {
-        for (int turn = 0; turn < 2; turn++) {
-            /* UCX may still write to a landing whose message never completed;
-             * it is left to the end of the process. */
-            if (!links[peer].arrival[turn].under_way) {
-                free(links[peer].arrival[turn].landing.memory);
-            }
+        /* UCX may still write to a landing whose message never completed; it is
+         * left to the end of the process. */
+        if (!links[peer].under_way) {
+            free(links[peer].landing.memory);
         }
+        free(links[peer].early.memory);
     }
     free(links);
 }
@@ -349,8 +398,6 @@ static bool allocate_links(struct ucx_transport *ucx, enum ce_slot slot)
         links[peer].ucx = ucx;
         links[peer].slot = slot;
         links[peer].peer = peer;
-        links[peer].arrival[0].link = &links[peer];
-        links[peer].arrival[1].link = &links[peer];
     }
     return links != NULL;
 }
@@ -368,7 +415,7 @@ static enum ce_status allocate(struct ucx_transport *ucx, struct ce_error *err)
         return ce_fail(err, CE_ERR_NOMEM, "no memory for the transport's links");
     }
     for (int peer = 0; peer < ucx->head.ranks; peer++) {
-        ucx->endpoints[peer] = (struct ucx_endpoint){ucx, NULL, peer};
+        ucx->endpoints[peer] = (struct ucx_endpoint){.ucx = ucx, .peer = peer};
     }
     return CE_OK;
 }

@@ -17,13 +17,12 @@ struct ucx_header {
     uint32_t source;
 };
 
-/* The message of one source in one round; the rounds of a slot take turns. */
+/* What is known of a message that came as an active message. */
 struct ucx_arrival {
-    struct ucx_link *link;
-    struct ce_landing landing;
     uint64_t round;
-    bool under_way; /* UCX may still write to it */
-    bool here;
+    size_t bytes;
+    bool here;         /* early, and its bytes are in the link's memory for that */
+    void *description; /* early, and its bytes are still with the sender */
 };
 
 /* One slot's traffic with one peer. */
@@ -31,8 +30,11 @@ struct ucx_link {
     struct ucx_transport *ucx;
     enum ce_slot slot;
     int peer;
-    struct ucx_header header; /* borrowed by UCX until the send is done */
-    struct ucx_arrival arrival[2];
+    struct ucx_header header;      /* borrowed by UCX until the send is done */
+    struct ucx_arrival arrival[2]; /* this round's and the next's, in turns */
+    struct ce_landing landing;     /* of the message of this round */
+    struct ce_landing early;       /* of a small message of the next round */
+    bool under_way;                /* UCX may still write to the landing */
 };
 
 /* What UCX reports for an endpoint goes to its peer's entry. */
