@@ -331,9 +331,34 @@ static enum ce_status ucx_start(struct ce_transport *t,
         struct ucx_link *link = &ucx->links[slot][peer];
 
         take_early(link);
-        send_message(link, send[peer]);
+        if (ucx_box_send(link, send[peer])) {
+            ce_exchange_sent(t, slot, peer);
+        } else {
+            send_message(link, send[peer]);
+        }
     }
     return ucx->status == CE_OK ? CE_OK : noted_failure(ucx, err);
+}
+
+/* Hands out what has come into the boxes of a slot. */
+static void look_into_boxes(struct ucx_transport *ucx, enum ce_slot slot)
+{
+    const struct ce_exchange *x = &ucx->head.slot[slot];
+
+    for (int peer = 0; peer < ucx->head.ranks && x->to_arrive > 0; peer++) {
+        struct ce_bytes message;
+
+        if (x->arrived[peer]) {
+            continue;
+        }
+        enum ucx_box_state state = ucx_box_look(&ucx->links[slot][peer], &message);
+        if (state == UCX_BOX_FULL) {
+            ucx->events++;
+            ce_exchange_arrived(&ucx->head, slot, peer, message);
+        } else if (state == UCX_BOX_BAD) {
+            note_nonsense(ucx, peer);
+        }
+    }
 }
 
 #define BOUT 16 /* calls of UCX before the caller looks at its deadline */
@@ -345,7 +370,8 @@ ucx_progress(struct ce_transport *t, enum ce_slot slot, struct ce_error *err)
     const uint64_t events = ucx->events;
     int calls = 0;
 
-    (void)slot; /* UCX moves all slots at once */
+    look_into_boxes(ucx, slot);
+    /* UCX moves all slots at once. */
     while (ucx->events == events && calls < BOUT &&
            ucp_worker_progress(ucx->worker) != 0) {
         calls++;
@@ -434,6 +460,9 @@ static enum ce_status greet(struct ucx_transport *ucx, struct ce_error *err)
     }
     if (status == CE_OK) {
         status = ucx_meet(ucx, err);
+    }
+    if (status == CE_OK) {
+        status = ucx_open_boxes(ucx, err);
     }
     ce_traffic_reset(t);
     return status;

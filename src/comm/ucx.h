@@ -35,13 +35,19 @@ struct ucx_link {
     struct ce_landing landing;     /* of the message of this round */
     struct ce_landing early;       /* of a small message of the next round */
     bool under_way;                /* UCX may still write to the landing */
+    struct ucx_box *outbox[2]; /* in the peer's memory; NULL when it cannot be mapped */
+    struct ucx_box *inbox[2];  /* in ours; NULL when the peer is on another host */
+    size_t outbox_bytes;
+    size_t inbox_bytes;
 };
 
 /* What UCX reports for an endpoint goes to its peer's entry. */
 struct ucx_endpoint {
     struct ucx_transport *ucx;
     struct ucp_ep *handle; /* NULL for the own rank */
+    struct ucp_rkey *key;  /* of the peer's boxes, or NULL */
     int peer;
+    bool is_near; /* on the same host */
 };
 
 struct ucx_transport {
@@ -49,6 +55,7 @@ struct ucx_transport {
     struct ce_transport *bootstrap; /* MPI: start-up, end and abort */
     struct ucp_context *context;
     struct ucp_worker *worker;
+    struct ucp_mem *boxes; /* memory the others of the host write to, or NULL */
     struct ucx_endpoint *endpoints;        /* [ranks] */
     struct ucx_link *links[CE_SLOT_COUNT]; /* [ranks] */
     uint64_t events;                       /* sends done and messages arrived */
@@ -72,6 +79,21 @@ CE_MUST_CHECK enum ce_status ucx_connect(struct ucx_transport *ucx,
 bool ucx_disconnect(struct ucx_transport *ucx);
 /* Returns when all ranks have called it, serving peers until then. Collective. */
 CE_MUST_CHECK enum ce_status ucx_meet(struct ucx_transport *ucx, struct ce_error *err);
+
+/* Gives the others of the host boxes and maps theirs (see ucx_box.c); to be able
+ * to is not needed. Collective. */
+CE_MUST_CHECK enum ce_status ucx_open_boxes(struct ucx_transport *ucx,
+                                            struct ce_error *err);
+/* Before the endpoints are closed, and when nobody writes any more. */
+void ucx_forget_boxes(struct ucx_transport *ucx);
+void ucx_free_boxes(struct ucx_transport *ucx);
+
+/* Puts the message of the current round into the peer's box; false when there is
+ * none or it is too small. */
+bool ucx_box_send(struct ucx_link *link, struct ce_bytes message);
+enum ucx_box_state { UCX_BOX_EMPTY, UCX_BOX_FULL, UCX_BOX_BAD };
+/* Looks for the peer's message of the current round. */
+enum ucx_box_state ucx_box_look(const struct ucx_link *link, struct ce_bytes *message);
 
 /* Sets the worker's handler of messages; false when UCX refuses. */
 #define UCX_MESSAGE_ID 1

@@ -54,7 +54,7 @@ static enum ce_status open_context(struct ucx_transport *ucx, struct ce_error *e
 {
     const ucp_params_t wanted = {
         .field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_ESTIMATED_NUM_EPS,
-        .features = UCP_FEATURE_AM,
+        .features = UCP_FEATURE_AM | UCP_FEATURE_RMA,
         .estimated_num_eps = (size_t)ucx->head.ranks,
     };
     ucp_config_t *config = NULL;
@@ -135,15 +135,6 @@ static void on_endpoint_error(void *argument, ucp_ep_h handle, ucs_status_t stat
     }
 }
 
-/* Between hosts UCX is asked to tell when a peer is gone. Within one this would
- * cost shared memory, which cannot tell; there the launcher sees it. */
-static ucp_err_handling_mode_t choose_error_mode(const struct card *mine,
-                                                 const struct card *theirs)
-{
-    return strcmp(mine->host, theirs->host) == 0 ? UCP_ERR_HANDLING_MODE_NONE
-                                                 : UCP_ERR_HANDLING_MODE_PEER;
-}
-
 static enum ce_status open_endpoint(struct ucx_transport *ucx,
                                     int peer,
                                     const struct ce_bytes *cards,
@@ -156,12 +147,16 @@ static enum ce_status open_endpoint(struct ucx_transport *ucx,
         memchr(theirs->host, '\0', sizeof(theirs->host)) == NULL) {
         return ce_fail(err, CE_ERR_COMM, "rank %d sent no address of ucx", peer);
     }
+    ucx->endpoints[peer].is_near = strcmp(mine->host, theirs->host) == 0;
+    /* Between hosts UCX is asked to tell when a peer is gone. Within one this would
+     * cost shared memory, which cannot tell; there the launcher sees it. */
     const ucp_ep_params_t wanted = {
         .field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS |
                       UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE |
                       UCP_EP_PARAM_FIELD_ERR_HANDLER,
         .address = (const ucp_address_t *)(const void *)theirs->address,
-        .err_mode = choose_error_mode(mine, theirs),
+        .err_mode = ucx->endpoints[peer].is_near ? UCP_ERR_HANDLING_MODE_NONE
+                                                 : UCP_ERR_HANDLING_MODE_PEER,
         .err_handler = {.cb = on_endpoint_error, .arg = &ucx->endpoints[peer]},
     };
     ucs_status_t status =
@@ -241,10 +236,12 @@ bool ucx_disconnect(struct ucx_transport *ucx)
         return false;
     }
     ucx->closing = true;
+    ucx_forget_boxes(ucx);
     close_endpoints(ucx);
     if (ucx_meet(ucx, NULL) != CE_OK) {
         return false;
     }
+    ucx_free_boxes(ucx);
     ucp_worker_destroy(ucx->worker);
     ucp_cleanup(ucx->context);
     return true;

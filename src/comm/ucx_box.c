@@ -1,0 +1,255 @@
+/* ucx_box.c - messages between ranks of one host, written where they are read
+ *
+ *   sender of round n ── bytes, then the round ──► box[slot][n mod 2] of the
+ *                                                  receiver's memory: received[p]
+ *
+ * Each rank has UCX allocate memory that others of its host can map, and gives
+ * each of them two boxes a slot. A sender copies a message that fits into the
+ * box whose turn it is and writes the round last; the receiver sees the round
+ * and hands the box out as it is: one copy, no call of UCX.
+ *
+ * No box is written before it has been read: the sender of round n + 2 has
+ * finished n + 1, for which it needed the receiver's message of n + 1, which
+ * the receiver sent when its message of round n had ceased to be valid.
+ *
+ * That UCX cannot map a peer's memory is a normal answer. Then, and for larger
+ * messages, active messages do it; either way the receiver looks for both.
+ */
+
+#include "comm/collective.h"
+#include "comm/ucx.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <ucp/api/ucp.h>
+
+/* What a rank's boxes may take together, and one message: the memory is in use
+ * from the start, because UCX makes sure of it. */
+#define ALL_BOXES_BYTES ((size_t)16 << 20)
+#define MOST_BYTES      ((size_t)128 << 10)
+#define TURNS           2
+#define PEER_BOXES      ((size_t)CE_SLOT_COUNT * TURNS)
+#define LINE            64
+
+struct ucx_box {
+    uint64_t round; /* written last, read first */
+    uint64_t bytes;
+    unsigned char unused[LINE - 2 * sizeof(uint64_t)];
+    unsigned char data[];
+};
+_Static_assert(sizeof(struct ucx_box) == LINE, "data begins a cache line");
+
+/* What a rank tells a peer of the boxes it may write to. */
+struct offer {
+    uint64_t address; /* of the first, in the receiver's memory */
+    uint64_t capacity;
+    unsigned char key[];
+};
+
+static struct ucx_box *box_at(void *first, size_t capacity, enum ce_slot slot, int turn)
+{
+    size_t index = (size_t)slot * TURNS + (size_t)turn;
+
+    return (struct ucx_box *)(void *)((unsigned char *)first +
+                                      index * (LINE + capacity));
+}
+
+/* ---- a message ---- */
+
+bool ucx_box_send(struct ucx_link *link, struct ce_bytes message)
+{
+    const uint64_t round = link->ucx->head.slot[link->slot].round;
+    struct ucx_box *box = link->outbox[round & 1];
+
+    if (box == NULL || message.bytes > link->outbox_bytes) {
+        return false;
+    }
+    if (message.bytes > 0) {
+        memcpy(box->data, message.data, message.bytes);
+    }
+    box->bytes = message.bytes;
+    __atomic_store_n(&box->round, round, __ATOMIC_RELEASE);
+    return true;
+}
+
+enum ucx_box_state ucx_box_look(const struct ucx_link *link, struct ce_bytes *message)
+{
+    const uint64_t now = link->ucx->head.slot[link->slot].round;
+    const struct ucx_box *box = link->inbox[now & 1];
+
+    if (box == NULL) {
+        return UCX_BOX_EMPTY;
+    }
+    const uint64_t round = __atomic_load_n(&box->round, __ATOMIC_ACQUIRE);
+    if (round < now) {
+        return UCX_BOX_EMPTY;
+    }
+    if (round > now || box->bytes > link->inbox_bytes) {
+        return UCX_BOX_BAD;
+    }
+    *message = (struct ce_bytes){box->data, box->bytes};
+    return UCX_BOX_FULL;
+}
+
+/* ---- making the boxes ---- */
+
+static size_t count_near(const struct ucx_transport *ucx)
+{
+    size_t near = 0;
+
+    for (int peer = 0; peer < ucx->head.ranks; peer++) {
+        near += ucx->endpoints[peer].is_near;
+    }
+    return near;
+}
+
+/* Memory for `near` peers; without it `*first` is NULL and nothing is offered. */
+static void allocate_boxes(struct ucx_transport *ucx,
+                           size_t near,
+                           size_t capacity,
+                           unsigned char **first)
+{
+    const ucp_mem_map_params_t wanted = {
+        .field_mask = UCP_MEM_MAP_PARAM_FIELD_ADDRESS | UCP_MEM_MAP_PARAM_FIELD_LENGTH |
+                      UCP_MEM_MAP_PARAM_FIELD_FLAGS,
+        .address = NULL,
+        .length = near * PEER_BOXES * (LINE + capacity) + LINE,
+        .flags = UCP_MEM_MAP_ALLOCATE,
+    };
+    ucp_mem_attr_t got = {.field_mask = UCP_MEM_ATTR_FIELD_ADDRESS};
+
+    *first = NULL;
+    if (ucp_mem_map(ucx->context, &wanted, &ucx->boxes) != UCS_OK) {
+        ucx->boxes = NULL;
+        return;
+    }
+    if (ucp_mem_query(ucx->boxes, &got) == UCS_OK) {
+        memset(got.address, 0, wanted.length);
+        *first = (unsigned char *)got.address +
+                 (LINE - (uintptr_t)got.address % LINE) % LINE;
+    }
+}
+
+static void set_inboxes(struct ucx_transport *ucx, int peer, void *first, size_t bytes)
+{
+    for (int i = 0; i < CE_SLOT_COUNT; i++) {
+        struct ucx_link *link = &ucx->links[i][peer];
+
+        link->inbox_bytes = bytes;
+        for (int turn = 0; turn < TURNS; turn++) {
+            link->inbox[turn] = box_at(first, bytes, (enum ce_slot)i, turn);
+        }
+    }
+}
+
+/* Fills offers[peer] for those that get boxes; the caller frees their data. */
+static enum ce_status
+write_offers(struct ucx_transport *ucx, struct ce_bytes *offers, struct ce_error *err)
+{
+    const size_t near = count_near(ucx);
+    enum ce_status status = CE_OK;
+    size_t capacity = MOST_BYTES;
+    unsigned char *first = NULL;
+    void *key = NULL;
+    size_t key_bytes = 0;
+
+    if (near == 0) {
+        return CE_OK;
+    }
+    if (capacity > ALL_BOXES_BYTES / (near * PEER_BOXES)) {
+        capacity = ALL_BOXES_BYTES / (near * PEER_BOXES) / LINE * LINE;
+    }
+    allocate_boxes(ucx, near, capacity, &first);
+    if (first == NULL ||
+        ucp_rkey_pack(ucx->context, ucx->boxes, &key, &key_bytes) != UCS_OK) {
+        return CE_OK;
+    }
+    for (int peer = 0; peer < ucx->head.ranks && status == CE_OK; peer++) {
+        if (!ucx->endpoints[peer].is_near) {
+            continue;
+        }
+        struct offer *offer = malloc(sizeof(*offer) + key_bytes);
+        if (offer == NULL) {
+            status = ce_fail(err, CE_ERR_NOMEM, "no memory for an offer of boxes");
+            continue;
+        }
+        *offer = (struct offer){(uintptr_t)first, capacity};
+        memcpy(offer->key, key, key_bytes);
+        offers[peer] = (struct ce_bytes){offer, sizeof(*offer) + key_bytes};
+        set_inboxes(ucx, peer, first, capacity);
+        first += PEER_BOXES * (LINE + capacity);
+    }
+    ucp_rkey_buffer_release(key);
+    return status;
+}
+
+/* Maps the boxes a peer offers, if UCX can. */
+static void take_offer(struct ucx_transport *ucx, int peer, struct ce_bytes message)
+{
+    struct ucx_endpoint *endpoint = &ucx->endpoints[peer];
+    const struct offer *offer = message.data;
+    void *first = NULL;
+
+    if (endpoint->handle == NULL || message.bytes <= sizeof(*offer) ||
+        ucp_ep_rkey_unpack(endpoint->handle, offer->key, &endpoint->key) != UCS_OK) {
+        endpoint->key = NULL;
+        return;
+    }
+    if (ucp_rkey_ptr(endpoint->key, offer->address, &first) != UCS_OK) {
+        return;
+    }
+    for (int i = 0; i < CE_SLOT_COUNT; i++) {
+        struct ucx_link *link = &ucx->links[i][peer];
+
+        link->outbox_bytes = offer->capacity;
+        for (int turn = 0; turn < TURNS; turn++) {
+            link->outbox[turn] = box_at(first, offer->capacity, (enum ce_slot)i, turn);
+        }
+    }
+}
+
+enum ce_status ucx_open_boxes(struct ucx_transport *ucx, struct ce_error *err)
+{
+    struct ce_transport *mpi = ucx->bootstrap;
+    struct ce_bytes *offers = calloc((size_t)mpi->ranks, sizeof(offers[0]));
+    enum ce_status status = CE_OK;
+
+    if (offers == NULL) {
+        status = ce_fail(err, CE_ERR_NOMEM, "no memory for offers of boxes");
+    } else {
+        status = write_offers(ucx, offers, err);
+    }
+    status = ce_agree(mpi, status, err);
+    if (status == CE_OK) {
+        status = ce_exchange_start(mpi, CE_SLOT_CONTROL, offers, err);
+    }
+    if (status == CE_OK) {
+        status = ce_exchange_finish(mpi, CE_SLOT_CONTROL, err);
+    }
+    for (int peer = 0; status == CE_OK && peer < mpi->ranks; peer++) {
+        if (peer != mpi->rank) {
+            take_offer(ucx, peer, mpi->slot[CE_SLOT_CONTROL].received[peer]);
+        }
+    }
+    for (int peer = 0; offers != NULL && peer < mpi->ranks; peer++) {
+        free((void *)(uintptr_t)offers[peer].data);
+    }
+    free(offers);
+    return status;
+}
+
+void ucx_forget_boxes(struct ucx_transport *ucx)
+{
+    for (int peer = 0; peer < ucx->head.ranks; peer++) {
+        if (ucx->endpoints[peer].key != NULL) {
+            ucp_rkey_destroy(ucx->endpoints[peer].key);
+        }
+    }
+}
+
+void ucx_free_boxes(struct ucx_transport *ucx)
+{
+    if (ucx->boxes != NULL) {
+        (void)ucp_mem_unmap(ucx->context, ucx->boxes);
+    }
+}
