@@ -122,3 +122,13 @@ void ce_transport_fini(struct ce_transport *transport)
     free(transport->traffic.sent_messages);
     free(transport->outgoing);
 }
+
+int ce_transport_rank(const struct ce_transport *transport)
+{
+    return transport->rank;
+}
+
+int ce_transport_ranks(const struct ce_transport *transport)
+{
+    return transport->ranks;
+}

@@ -32,6 +32,7 @@
 #define CE_COMM_TRANSPORT_H
 
 #include "base/status.h"
+#include "cemoe/cemoe.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -103,14 +104,8 @@ struct ce_transport {
     struct ce_bytes *outgoing; /* [ranks] what a collective sends */
 };
 
-/* name: "auto", "self" or "mpi". auto takes mpi when the process was started by
- * an MPI launcher (its environment says so), else self. Collective. */
-CE_MUST_CHECK enum ce_status ce_transport_create(struct ce_transport **transport,
-                                                 const char *name,
-                                                 uint64_t deadline_ms,
-                                                 struct ce_error *err);
-/* Collective, but never waits for peers after an error; accepts NULL. */
-void ce_transport_destroy(struct ce_transport *transport);
+/* ce_transport_create, _destroy, _rank and _ranks are public: see cemoe/cemoe.h. */
+
 /* Ends the job on all ranks. Does not return for mpi; does nothing for self,
  * whose only rank is the caller. After an error call it before send buffers are
  * freed: a peer may be reading them. */

@@ -87,13 +87,13 @@ static void place_view(struct ce_experts *experts,
 
         for (size_t j = 0; j < mains; j++) {
             size_t index = experts->begin[pair[j].expert]++;
+            struct ce_assignment *assignment = &experts->assignment[index];
 
-            experts->assignment[index] =
-                (struct ce_assignment){.x = view->x + i * experts->hidden,
-                                       .auxiliary = pair + mains,
-                                       .out = result,
-                                       .weight = pair[j].weight,
-                                       .expert = pair[j].expert};
+            *assignment = (struct ce_assignment){.x = view->x + i * experts->hidden,
+                                                 .auxiliary = pair + mains,
+                                                 .weight = pair[j].weight,
+                                                 .expert = pair[j].expert};
+            assignment->out = result;
             result += experts->hidden;
         }
         pair += mains + view->auxiliary;

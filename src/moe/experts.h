@@ -52,7 +52,7 @@ struct ce_experts {
     float *gate;                      /* [tile][intermediate], then h */
     float *up;                        /* [tile][intermediate] */
     float *down;                      /* [tile][hidden] */
-    uint64_t uniform_thetas;          /* tokens whose auxiliary weights summed to 0 */
+    uint64_t uniform_thetas; /* assignments whose auxiliary weights summed to 0 */
 };
 
 /* Sizes in `experts` must be set; takes the arrays from the arena. */
@@ -61,7 +61,7 @@ void ce_experts_take(struct ce_experts *experts, struct ce_arena *arena);
 /* Groups the rows of one dispatch view per source, together at most `capacity`
  * assignments. results[s] is where the rows
  * for source s go, one an assignment in the order of the view. Errors: an expert
- * that is not resident here, a position or an id out of range. */
+ * id out of range, a main expert that is not resident here. */
 CE_MUST_CHECK enum ce_status ce_experts_collect(struct ce_experts *experts,
                                                 const struct ce_layer_weights *layer,
                                                 const struct ce_dispatch_view *view,

@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { TOKENS = 30, MAINS = 4, EXPERTS = 16, WIDTH = 5, MOST_RANKS = 20 };
+enum { CHOICES = TOKENS * MAINS, RESULTS = CHOICES * WIDTH, OUTPUTS = TOKENS * WIDTH };
 
 static const struct ce_kernels *kernels(void)
 {
@@ -15,11 +16,11 @@ static const struct ce_kernels *kernels(void)
 }
 
 struct scene {
-    uint16_t expert[TOKENS * MAINS];
+    uint16_t expert[CHOICES];
     struct ce_placement placement;
     struct ce_arena arena;
     struct ce_plan plan;
-    float memory[TOKENS * MAINS * WIDTH]; /* results, in the order of the plan */
+    float memory[RESULTS]; /* results, in the order of the plan */
     const float *results[MOST_RANKS];
 };
 
@@ -65,7 +66,7 @@ static void
 combine(struct scene *scene, int ranks, enum ce_combine_order order, float *y)
 {
     plan(scene, ranks);
-    for (size_t j = 0; j < TOKENS * MAINS * WIDTH; j++) {
+    for (size_t j = 0; j < RESULTS; j++) {
         size_t token = j / WIDTH / MAINS;
         size_t position = j / WIDTH % MAINS;
 
@@ -80,7 +81,7 @@ combine(struct scene *scene, int ranks, enum ce_combine_order order, float *y)
 static void route(struct scene *scene)
 {
     memset(scene, 0, sizeof(*scene));
-    for (size_t i = 0; i < TOKENS * MAINS; i++) {
+    for (size_t i = 0; i < CHOICES; i++) {
         scene->expert[i] = (uint16_t)((i % MAINS * 7 + i / MAINS * 5 + 3) % EXPERTS);
     }
 }
@@ -89,16 +90,16 @@ static void router_order_has_the_same_bits_on_any_ranks(void **state)
 {
     (void)state;
     struct scene scene;
-    float wanted[TOKENS * WIDTH];
+    float wanted[OUTPUTS];
 
-    for (size_t j = 0; j < TOKENS * WIDTH; j++) {
+    for (size_t j = 0; j < OUTPUTS; j++) {
         wanted[j] = 0;
         for (size_t p = 0; p < MAINS; p++) {
             wanted[j] += answer(j / WIDTH, p, j % WIDTH);
         }
     }
     for (int ranks = 1; ranks <= MOST_RANKS; ranks++) {
-        float y[TOKENS * WIDTH];
+        float y[OUTPUTS];
 
         route(&scene);
         combine(&scene, ranks, CE_COMBINE_ROUTER, y);
@@ -111,8 +112,8 @@ static void owner_order_depends_on_the_ranks(void **state)
 {
     (void)state;
     struct scene scene;
-    float alone[TOKENS * WIDTH];
-    float spread[TOKENS * WIDTH];
+    float alone[OUTPUTS];
+    float spread[OUTPUTS];
 
     route(&scene);
     combine(&scene, 1, CE_COMBINE_OWNER_FOR_TESTS, alone);
@@ -129,14 +130,14 @@ static void cancellation_tells_the_orders_apart(void **state)
     static const float answers[MAINS] = {1e8F, -1e8F, 1, 0};
     static const uint16_t experts[MAINS] = {15, 8, 0, 14};
     struct scene scene = {.expert = {0}};
-    float router[TOKENS * WIDTH];
-    float owner[TOKENS * WIDTH];
+    float router[OUTPUTS];
+    float owner[OUTPUTS];
 
-    for (size_t i = 0; i < TOKENS * MAINS; i++) {
+    for (size_t i = 0; i < CHOICES; i++) {
         scene.expert[i] = experts[i % MAINS];
     }
     plan(&scene, 4);
-    for (size_t j = 0; j < TOKENS * MAINS * WIDTH; j++) {
+    for (size_t j = 0; j < RESULTS; j++) {
         size_t position = j / WIDTH % MAINS;
 
         set_result(&scene, j / WIDTH / MAINS, position, j % WIDTH, answers[position]);
@@ -149,7 +150,7 @@ static void cancellation_tells_the_orders_apart(void **state)
                    scene.results,
                    owner,
                    WIDTH);
-    for (size_t j = 0; j < TOKENS * WIDTH; j++) {
+    for (size_t j = 0; j < OUTPUTS; j++) {
         assert_true(router[j] == 1);
         assert_true(owner[j] == 0);
     }

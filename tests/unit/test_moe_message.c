@@ -8,6 +8,7 @@
 
 enum { WIDTH = 16, ROWS = 3, AUXILIARY = 2, MAINS = 5, SOURCE = 4 };
 enum { PAIRS = MAINS + ROWS * AUXILIARY };
+enum { VALUES = ROWS * WIDTH, RESULTS = MAINS * WIDTH };
 
 static const struct ce_message_key dispatch_key = {9, 2, CE_PHASE_DISPATCH};
 static const struct ce_message_key combine_key = {9, 2, CE_PHASE_COMBINE};
@@ -49,7 +50,7 @@ static void write_dispatch(struct buffer *buffer)
         pair[i] = (struct ce_pair){(uint16_t)(i * 3), (uint16_t)i, (float)i / 8};
     }
     x = ce_message_dispatch_rows(buffer->data, ROWS, PAIRS);
-    for (size_t i = 0; i < ROWS * WIDTH; i++) {
+    for (size_t i = 0; i < VALUES; i++) {
         x[i] = element(i / WIDTH, i % WIDTH);
     }
 }
@@ -62,7 +63,7 @@ static void write_combine(struct buffer *buffer)
     buffer->bytes = ce_message_combine_bytes(MAINS, WIDTH);
     ce_message_write_header(buffer->data, &combine_key, MAINS, 0, 0, WIDTH);
     results = ce_message_combine_rows(buffer->data);
-    for (size_t i = 0; i < MAINS * WIDTH; i++) {
+    for (size_t i = 0; i < RESULTS; i++) {
         results[i] = element(i / WIDTH, i % WIDTH);
     }
 }
@@ -113,10 +114,10 @@ static void dispatch_there_and_back(void **state)
         assert_true(view.pairs[i].weight == (float)i / 8);
     }
     assert_int_equal((uintptr_t)view.x % 64, 0);
-    for (size_t i = 0; i < ROWS * WIDTH; i++) {
+    for (size_t i = 0; i < VALUES; i++) {
         assert_true(view.x[i] == element(i / WIDTH, i % WIDTH));
     }
-    assert_ptr_equal(view.x + (size_t)ROWS * WIDTH, buffer.data + buffer.bytes);
+    assert_ptr_equal(view.x + VALUES, buffer.data + buffer.bytes);
 }
 
 static void combine_there_and_back(void **state)
@@ -131,7 +132,7 @@ static void combine_there_and_back(void **state)
     assert_int_equal(check(&buffer, &combine_key, NULL), CE_OK);
     assert_int_equal(
         ce_message_read_combine(&message, MAINS, WIDTH, SOURCE, &results, NULL), CE_OK);
-    for (size_t i = 0; i < MAINS * WIDTH; i++) {
+    for (size_t i = 0; i < RESULTS; i++) {
         assert_true(results[i] == element(i / WIDTH, i % WIDTH));
     }
 }
