@@ -46,13 +46,13 @@ static void add_branch(struct ce_engine *engine)
 static bool
 rows_are_finite(const struct ce_kernels *kernels, const float *x, size_t rows, size_t n)
 {
-    int finite = 1;
+    bool finite = true;
 
-#pragma omp parallel for schedule(static) reduction(& : finite)
+#pragma omp parallel for schedule(static) reduction(&& : finite)
     for (size_t i = 0; i < rows; i++) {
-        finite &= kernels->all_finite(x + i * n, n);
+        finite = kernels->all_finite(x + i * n, n) && finite;
     }
-    return finite != 0;
+    return finite;
 }
 
 static void show(const struct ce_engine *engine,
