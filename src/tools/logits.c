@@ -108,40 +108,48 @@ static enum ce_status write_logits(const struct job *job, struct ce_error *err)
 
 static enum ce_status work(struct job *job, struct ce_error *err)
 {
-    enum ce_status status =
-        ce_id_list_parse(job->values->ids, "--ids", &job->id, &job->count, err);
+    enum ce_status status = load(job, err);
 
-    status = ce_agree(job->session.transport, status, err);
-    if (status == CE_OK) {
-        status = load(job, err);
-    }
     if (status == CE_OK) {
         status = run_steps(job, err);
     }
-    if (status == CE_OK && job->session.transport->rank == 0) {
+    if (status != CE_OK) {
+        return status;
+    }
+    if (job->session.transport->rank == 0) {
         status = write_logits(job, err);
     }
-    if (job->session.engine != NULL && !job->session.transport->failed) {
-        status = ce_agree(job->session.transport, status, err);
-    }
+    status = ce_agree(job->session.transport, status, err);
     if (status == CE_OK) {
         status = ce_session_report(&job->session, job->count, 0, err);
     }
     return status;
 }
 
+static int run_job(struct job *job)
+{
+    struct ce_error err = {.text = ""};
+    enum ce_status status =
+        ce_session_open(&job->session, "logits", &job->values->run, &err);
+
+    if (status == CE_OK) {
+        status = work(job, &err);
+    }
+    return ce_session_close(&job->session, status, &err);
+}
+
 static int run(const void *untyped)
 {
     struct job job = {.values = untyped};
     struct ce_error err = {.text = ""};
-    int code = CE_EXIT_DONE;
-    enum ce_status status =
-        ce_session_open(&job.session, "logits", &job.values->run, &err);
+    int code = CE_EXIT_USAGE;
 
-    if (status == CE_OK) {
-        status = work(&job, &err);
+    if (ce_id_list_parse(job.values->ids, "--ids", &job.id, &job.count, &err) ==
+        CE_OK) {
+        code = run_job(&job);
+    } else {
+        (void)ce_report_failure("logits", &err);
     }
-    code = ce_session_close(&job.session, status, &err);
     free(job.id);
     free(job.logits);
     return code;

@@ -275,8 +275,9 @@ static const struct ce_option_group groups[] = {
     {0}};
 
 static const struct ce_example examples[] = {
-    {"Perplexity of a text, uncompressed and with 2 of 4 experts compressed",
-     "cemoe score --model deploy/model --file deploy/model/eval/math.txt\n"
+    {"Perplexity of a text",
+     "cemoe score --model deploy/model --file deploy/model/eval/math.txt"},
+    {"The same with 2 of 4 experts compressed",
      "cemoe score --model deploy/model --file deploy/model/eval/math.txt "
      "--compressed-experts deploy/model/ces-math.safetensors"},
     {0}};
