@@ -132,3 +132,8 @@ int ce_transport_ranks(const struct ce_transport *transport)
 {
     return transport->ranks;
 }
+
+void ce_transport_fail(struct ce_transport *transport)
+{
+    transport->failed = true;
+}

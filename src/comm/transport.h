@@ -117,6 +117,10 @@ void ce_transport_launcher(int *rank, int *ranks);
 /* The names ce_transport_create accepts besides "auto", NULL-terminated. */
 const char *const *ce_transport_names(void);
 
+/* Marks the transport as failed, by a caller that found that a peer's message
+ * makes no sense: it is alone with that, and only abort tells the others. */
+void ce_transport_fail(struct ce_transport *transport);
+
 /* Starts an exchange: send[r] goes to rank r. Collective, does not block. */
 CE_MUST_CHECK enum ce_status ce_exchange_start(struct ce_transport *transport,
                                                enum ce_slot slot,

@@ -44,6 +44,8 @@ struct ce_memory_plan {
     size_t compressed;
     size_t cache;
     size_t scratch;
+    size_t receive; /* the transport's buffers for what peers send */
+    size_t extra;   /* the caller's, as it said */
     size_t total;
 };
 

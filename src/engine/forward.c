@@ -119,7 +119,14 @@ static enum ce_status
 run_attention(struct ce_engine *engine, size_t layer, struct ce_error *err)
 {
     uint64_t since = ce_clock_ns();
+    enum ce_status status = CE_OK;
 
+    if (layer > 0) { /* what the layer before has added */
+        status = check_hidden(engine, layer - 1, "MoE", err);
+    }
+    if (status != CE_OK) {
+        return status;
+    }
     ce_attention_run(engine, layer);
     show(engine, "attn_out", layer, engine->act.branch);
     norm_rows(engine, engine->act.normed, engine->weights.layers[layer].moe_norm);

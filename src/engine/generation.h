@@ -50,6 +50,13 @@ struct ce_generation {
 size_t ce_generation_cache_tokens(const struct ce_generation_request *request,
                                   size_t max_positions);
 
+/* CE_ERR_ARG for a prompt that is empty or leaves no room in the context. */
+CE_MUST_CHECK enum ce_status
+ce_generation_check_prompt(const struct ce_generation_request *request,
+                           size_t index,
+                           size_t max_positions,
+                           struct ce_error *err);
+
 /* Runs all requests to their end. Collective. Errors: a prompt that is empty or
  * longer than the context, a request larger than the cache, those of a step. */
 CE_MUST_CHECK enum ce_status ce_generate(struct ce_engine *engine,

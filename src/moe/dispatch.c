@@ -149,7 +149,12 @@ enum ce_status ce_messages_receive(struct ce_transport *transport,
     enum ce_status status = ce_exchange_finish(transport, slot, err);
 
     for (int r = 0; status == CE_OK && r < transport->ranks; r++) {
-        status = ce_message_check(&transport->slot[slot].received[r], key, r, err);
+        const struct ce_bytes *message = &transport->slot[slot].received[r];
+
+        status = ce_message_check(message, key, r, err);
+        if (status != CE_OK && !ce_message_tells_failure(message)) {
+            ce_transport_fail(transport);
+        }
     }
     return status;
 }

@@ -155,6 +155,17 @@ enum ce_status ce_message_check(const struct ce_bytes *message,
     return CE_OK;
 }
 
+bool ce_message_tells_failure(const struct ce_bytes *message)
+{
+    struct ce_message_header header;
+
+    if (message->bytes < sizeof(header)) {
+        return false;
+    }
+    memcpy(&header, message->data, sizeof(header));
+    return header.magic == MAGIC && header.status != CE_OK;
+}
+
 static enum ce_status bad_counts(int source, const char *phase, struct ce_error *err)
 {
     return ce_fail(err,

@@ -17,6 +17,7 @@
 #include "comm/transport.h"
 #include "moe/compressed.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -87,6 +88,8 @@ CE_MUST_CHECK enum ce_status ce_message_check(const struct ce_bytes *message,
                                               const struct ce_message_key *key,
                                               int source,
                                               struct ce_error *err);
+/* True for a message whose sender says that it failed: then all ranks know. */
+bool ce_message_tells_failure(const struct ce_bytes *message);
 /* After check: the parts, with all counts consistent, for rows of `width`
  * elements with `auxiliary` auxiliary experts each. */
 CE_MUST_CHECK enum ce_status ce_message_read_dispatch(const struct ce_bytes *message,

@@ -59,6 +59,18 @@ void ce_moe_take(struct ce_moe *moe, struct ce_arena *arena)
     take_work(moe, arena);
 }
 
+size_t ce_moe_receive_bytes(const struct ce_moe *moe)
+{
+    size_t peers = (size_t)moe->transport->ranks - 1;
+    size_t shard = ce_placement_largest_shard(moe->placement);
+    size_t results = moe->max_tokens * min_size(moe->mains, shard);
+    size_t pairs = results + moe->max_tokens * moe->auxiliary;
+    size_t rows = ce_message_dispatch_bytes(moe->max_tokens, pairs, moe->hidden) +
+                  ce_message_combine_bytes(results, moe->hidden);
+
+    return peers * (rows + rows / 2);
+}
+
 static void end_stage(struct ce_moe *moe, enum ce_moe_stage stage, uint64_t *since)
 {
     uint64_t now = ce_clock_ns();
@@ -109,16 +121,41 @@ static enum ce_status route(struct ce_moe *moe,
     return CE_OK;
 }
 
-/* Collective: sends the rows, or the failure, and takes what arrives. */
+/* Collective: sends the outbox, or that this rank failed, and takes what arrives.
+ * A rank that failed keeps its own reason when the transport then fails too. */
+static enum ce_status exchange(struct ce_moe *moe,
+                               enum ce_slot slot,
+                               struct ce_outbox *outbox,
+                               const struct ce_message_key *key,
+                               enum ce_status mine,
+                               struct ce_error *err)
+{
+    struct ce_transport *transport = moe->transport;
+    struct ce_error theirs = {.text = ""};
+    enum ce_status status = CE_OK;
+
+    if (mine != CE_OK) {
+        ce_outbox_fail(outbox, (size_t)transport->ranks, key, mine, err);
+    }
+    status = ce_exchange_start(transport, slot, outbox->message, &theirs);
+    if (status == CE_OK) {
+        status = ce_messages_receive(transport, slot, key, &theirs);
+    }
+    if (transport->failed && mine != CE_OK) {
+        return mine;
+    }
+    if (status != CE_OK) {
+        *err = theirs;
+    }
+    return status;
+}
+
 static enum ce_status dispatch(struct ce_moe *moe,
                                const struct ce_message_key *key,
                                enum ce_status status,
                                const float *x,
                                struct ce_error *err)
 {
-    struct ce_transport *transport = moe->transport;
-    size_t ranks = (size_t)transport->ranks;
-
     if (status == CE_OK) {
         ce_dispatch_pack(&moe->dispatch,
                          key,
@@ -128,14 +165,8 @@ static enum ce_status dispatch(struct ce_moe *moe,
                          moe->auxiliary,
                          x,
                          moe->hidden);
-    } else {
-        ce_outbox_fail(&moe->dispatch, ranks, key, status, err);
     }
-    status = ce_exchange_start(transport, CE_SLOT_DISPATCH, moe->dispatch.message, err);
-    if (status == CE_OK) {
-        status = ce_messages_receive(transport, CE_SLOT_DISPATCH, key, err);
-    }
-    return status;
+    return exchange(moe, CE_SLOT_DISPATCH, &moe->dispatch, key, status, err);
 }
 
 /* Reads what arrived and lays out the results for each source. */
@@ -190,31 +221,36 @@ static enum ce_status run_experts(struct ce_moe *moe,
     return status;
 }
 
-/* Collective: returns the results, or the failure, and sums what comes back. */
-static enum ce_status combine(struct ce_moe *moe,
-                              const struct ce_message_key *key,
-                              enum ce_status status,
-                              float *y,
-                              struct ce_error *err)
+/* The results of each rank for this rank's tokens. */
+static enum ce_status read_results(struct ce_moe *moe, struct ce_error *err)
 {
     struct ce_transport *transport = moe->transport;
+    const size_t *begin = moe->plan.assignment_begin;
+    enum ce_status status = CE_OK;
 
-    if (status != CE_OK) {
-        ce_outbox_fail(&moe->combine, (size_t)transport->ranks, key, status, err);
-    }
-    status = ce_exchange_start(transport, CE_SLOT_COMBINE, moe->combine.message, err);
-    if (status == CE_OK) {
-        status = ce_messages_receive(transport, CE_SLOT_COMBINE, key, err);
-    }
     for (int r = 0; status == CE_OK && r < transport->ranks; r++) {
-        const size_t *begin = moe->plan.assignment_begin;
-
         status = ce_message_read_combine(&transport->slot[CE_SLOT_COMBINE].received[r],
                                          begin[r + 1] - begin[r],
                                          moe->hidden,
                                          r,
                                          &moe->incoming[r],
                                          err);
+    }
+    if (status != CE_OK) {
+        ce_transport_fail(transport); /* nobody else has noticed */
+    }
+    return status;
+}
+
+static enum ce_status combine(struct ce_moe *moe,
+                              const struct ce_message_key *key,
+                              enum ce_status status,
+                              float *y,
+                              struct ce_error *err)
+{
+    status = exchange(moe, CE_SLOT_COMBINE, &moe->combine, key, status, err);
+    if (status == CE_OK) {
+        status = read_results(moe, err);
     }
     if (status == CE_OK) {
         ce_combine_sum(

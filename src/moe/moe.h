@@ -76,6 +76,10 @@ struct ce_moe {
  * a measuring arena, only computes how much that is). */
 void ce_moe_take(struct ce_moe *moe, struct ce_arena *arena);
 
+/* The most the transport can come to hold for this block's messages: buffers for
+ * each peer that grow by half. After ce_moe_take. */
+size_t ce_moe_receive_bytes(const struct ce_moe *moe);
+
 /* y = MoE(x) for the rank's `tokens` rows [tokens][hidden]; y may not be x.
  * Collective, also with 0 tokens and also for a rank that has already failed in
  * this step: it passes that as `status` with the text in err, and every rank

@@ -80,7 +80,8 @@ const struct ce_option ce_run_options[] = {
      .argument = "N",
      .field = offsetof(struct ce_run_values, cache_tokens),
      .initial = "0",
-     .initial_help = "what the job needs, up to 32 of its longest sequences",
+     .initial_help = "0: what the job needs (generate: at most 32 of its longest "
+                     "sequences at once)",
      .min = 0,
      .max = 1 << 28,
      .help = "Tokens of a rank's KV cache."},
@@ -108,6 +109,21 @@ int ce_report_failure(const char *command, const struct ce_error *err)
         ce_log(CE_LOG_ERROR, "%s: %s", command, err->text);
     }
     return CE_EXIT_FAILED;
+}
+
+bool ce_check_model_values(const char *command, const struct ce_model_values *values)
+{
+    if (values->truncated == 0 || values->compressed <= 0) {
+        return true;
+    }
+    if (ce_log_is_speaker()) {
+        ce_log(CE_LOG_ERROR,
+               "%s: --compressed %d and --truncated %d exclude each other",
+               command,
+               values->compressed,
+               values->truncated);
+    }
+    return false;
 }
 
 int ce_finish_output(void)

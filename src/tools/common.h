@@ -33,6 +33,10 @@ struct ce_run_values {
 extern const struct ce_option ce_model_options[];
 extern const struct ce_option ce_run_options[];
 
+/* Says what is wrong with options that exclude each other; true when all is well.
+ * The exit code is then CE_EXIT_USAGE. */
+bool ce_check_model_values(const char *command, const struct ce_model_values *values);
+
 /* Prints one line on stderr, on the speaking rank only; returns the exit code. */
 int ce_report_failure(const char *command, const struct ce_error *err);
 

@@ -1,11 +1,15 @@
 /* logits.c - `cemoe logits`: the model's output for given ids, as a file */
 
+#include "base/hash.h"
 #include "comm/collective.h"
+#include "model/config.h"
 #include "model/safetensors.h"
 #include "tools/commands.h"
 #include "tools/id_list.h"
 #include "tools/session.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,13 +48,37 @@ static enum ce_status load(struct job *job, struct ce_error *err)
 {
     struct ce_engine_options engine =
         ce_session_engine_options(&job->session, &job->values->model);
+    struct ce_config config;
+    char wanted[128];
+    enum ce_status status = ce_config_load(&config, job->values->model.model, err);
 
+    if (status == CE_OK && job->count > config.max_positions) {
+        status = ce_fail(err,
+                         CE_ERR_ARG,
+                         "--ids has %zu tokens; the model's context is %zu "
+                         "(max_position_embeddings)",
+                         job->count,
+                         config.max_positions);
+    }
+    status = ce_agree(job->session.transport, status, err);
+    if (status != CE_OK) {
+        return status;
+    }
     if (engine.cache_tokens == 0) {
         engine.cache_tokens = job->count;
     }
     if (engine.step_tokens > job->count) {
         engine.step_tokens = job->count;
         engine.step_logits = job->count;
+    }
+    (void)snprintf(
+        wanted,
+        sizeof(wanted),
+        "command=logits\nids=%016" PRIx64 "\n",
+        ce_hash_bytes(CE_HASH_START, job->id, job->count * sizeof(job->id[0])));
+    engine.job = wanted;
+    if (job->session.transport->rank == 0) {
+        engine.extra_bytes = job->count * config.vocab_size * sizeof(float);
     }
     return ce_session_load(&job->session, &engine, err);
 }
@@ -144,11 +172,11 @@ static int run(const void *untyped)
     struct ce_error err = {.text = ""};
     int code = CE_EXIT_USAGE;
 
-    if (ce_id_list_parse(job.values->ids, "--ids", &job.id, &job.count, &err) ==
+    if (ce_id_list_parse(job.values->ids, "--ids", &job.id, &job.count, &err) !=
         CE_OK) {
-        code = run_job(&job);
-    } else {
         (void)ce_report_failure("logits", &err);
+    } else if (ce_check_model_values("logits", &job.values->model)) {
+        code = run_job(&job);
     }
     free(job.id);
     free(job.logits);
