@@ -322,7 +322,7 @@ static void products_of_sizes_have_a_limit(void **state)
                    CE_ERR_UNSUPPORTED,
                    message);
     assert_refused(OLMOE(", \"num_experts\": 65535, \"num_hidden_layers\": 17, "
-                         "\"hidden_size\": 16, \"intermediate_size\": 2"),
+                         "\"hidden_size\": 32, \"intermediate_size\": 2"),
                    CE_ERR_UNSUPPORTED,
                    "c: num_hidden_layers times num_experts is over 1048576");
     assert_int_equal(accepted(OLMOE(", \"vocab_size\": 16777216")).vocab_size, 1 << 24);
