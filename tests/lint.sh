@@ -4,6 +4,13 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+# Of the folders that may hold sources, those that are there.
+present() {
+    for folder in "$@"; do
+        [ ! -e "$folder" ] || echo "$folder"
+    done
+}
+
 need() {
     command -v "$1" >/dev/null || { echo "$1 is not installed, skipped"; exit 77; }
 }
@@ -11,11 +18,13 @@ need() {
 case "${1:-}" in
 format)
     need clang-format
-    find src include tests bench -name '*.[ch]' -exec clang-format --dry-run -Werror {} +
+    # shellcheck disable=SC2046 # names without spaces
+    find $(present src include tests bench) -name '*.[ch]' -exec clang-format --dry-run -Werror {} +
     ;;
 shell)
     need shellcheck
-    find deploy tests slurm .ci -type f \( -name '*.sh' -o -path .ci/run \) -exec shellcheck {} +
+    # shellcheck disable=SC2046
+    find $(present deploy tests slurm .ci) -type f \( -name '*.sh' -o -path .ci/run \) -exec shellcheck {} +
     ;;
 tidy)
     need clang-tidy

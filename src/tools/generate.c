@@ -7,6 +7,7 @@
 #include "model/config.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tools/commands.h"
+#include "tools/prompts.h"
 #include "tools/session.h"
 
 #include <inttypes.h>
@@ -14,14 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PROMPT_LIMIT ((size_t)256 << 20)
-
 struct values {
     struct ce_model_values model;
     struct ce_run_values run;
-    struct ce_option_list prompts;
-    const char *prompt_file;
-    const char *prompt_lines;
+    struct ce_prompt_values prompt;
     size_t max_tokens;
     double temperature;
     size_t top_k;
@@ -64,19 +61,19 @@ static const struct ce_option options[] = {
      .short_name = 'p',
      .kind = CE_OPTION_LIST,
      .argument = "TEXT",
-     .field = offsetof(struct values, prompts),
+     .field = offsetof(struct values, prompt.list),
      .help = "One or more prompts, each an argument of its own."},
     {.name = "prompt-file",
      .short_name = 'f',
      .kind = CE_OPTION_STRING,
      .argument = "FILE",
-     .field = offsetof(struct values, prompt_file),
+     .field = offsetof(struct values, prompt.file),
      .help = "Take the whole FILE as one prompt; - is standard input, which is also "
              "read when no prompt is given."},
     {.name = "prompt-lines",
      .kind = CE_OPTION_STRING,
      .argument = "FILE",
-     .field = offsetof(struct values, prompt_lines),
+     .field = offsetof(struct values, prompt.lines),
      .help = "Take each line of FILE (or -) that is not empty as a prompt."},
     {.name = "max-tokens",
      .short_name = 'n',
@@ -129,84 +126,6 @@ static const struct ce_option options[] = {
              "\"ids\", \"text\", \"finish_reason\"}]}."},
     {0}};
 
-/* Appends a prompt to the shared input, with its NUL. */
-static enum ce_status append_prompt(
-    char **input, size_t *bytes, const char *text, size_t length, struct ce_error *err)
-{
-    char *grown = NULL;
-
-    if (memchr(text, '\0', length) != NULL) {
-        return ce_fail(err, CE_ERR_ARG, "a prompt contains a NUL byte");
-    }
-    grown = realloc(*input, *bytes + length + 1);
-    if (grown == NULL) {
-        return ce_fail(err, CE_ERR_NOMEM, "no memory for the prompts");
-    }
-    memcpy(grown + *bytes, text, length);
-    grown[*bytes + length] = '\0';
-    *input = grown;
-    *bytes += length + 1;
-    return CE_OK;
-}
-
-static enum ce_status append_lines(
-    char **input, size_t *bytes, const char *text, size_t length, struct ce_error *err)
-{
-    const char *end = text + length;
-    enum ce_status status = CE_OK;
-
-    while (status == CE_OK && text < end) {
-        const char *newline = memchr(text, '\n', (size_t)(end - text));
-        const char *stop = newline != NULL ? newline : end;
-
-        if (stop > text) {
-            status = append_prompt(input, bytes, text, (size_t)(stop - text), err);
-        }
-        text = stop + 1;
-    }
-    return status;
-}
-
-/* All prompts of the command line and its files, one after the other. */
-static enum ce_status read_prompts(const struct values *values,
-                                   char **input,
-                                   size_t *bytes,
-                                   struct ce_error *err)
-{
-    const char *file = values->prompt_file;
-    char *text = NULL;
-    size_t length = 0;
-    enum ce_status status = CE_OK;
-
-    for (size_t i = 0; status == CE_OK && i < values->prompts.count; i++) {
-        const char *prompt = values->prompts.item[i];
-
-        status = append_prompt(input, bytes, prompt, strlen(prompt), err);
-    }
-    if (file == NULL && values->prompt_lines == NULL && values->prompts.count == 0) {
-        file = "-";
-    }
-    if (status == CE_OK && file != NULL) {
-        status = ce_file_read(file, PROMPT_LIMIT, &text, &length, err);
-        if (status == CE_OK) {
-            status = append_prompt(input, bytes, text, length, err);
-        }
-        free(text);
-        text = NULL;
-    }
-    if (status == CE_OK && values->prompt_lines != NULL) {
-        status = ce_file_read(values->prompt_lines, PROMPT_LIMIT, &text, &length, err);
-        if (status == CE_OK) {
-            status = append_lines(input, bytes, text, length, err);
-        }
-        free(text);
-    }
-    if (status == CE_OK && *bytes == 0) {
-        status = ce_fail(err, CE_ERR_ARG, "%s: no prompts", values->prompt_lines);
-    }
-    return status;
-}
-
 /* Rank 0 reads, all ranks get: files and standard input need be only there. */
 static enum ce_status share_prompts(struct job *job, struct ce_error *err)
 {
@@ -215,24 +134,12 @@ static enum ce_status share_prompts(struct job *job, struct ce_error *err)
     enum ce_status status = CE_OK;
 
     if (job->session.transport->rank == 0) {
-        status = read_prompts(job->values, &input, &bytes, err);
+        status = ce_prompts_read(&job->values->prompt, &input, &bytes, err);
     }
     status = ce_session_share(
         &job->session, status, input, bytes, &job->input, &job->input_bytes, err);
     free(input);
     return status;
-}
-
-/* Where prompt `index` came from, for messages. */
-static const char *prompt_source(const struct values *values, size_t index)
-{
-    if (index < values->prompts.count) {
-        return "--prompt";
-    }
-    if (index == values->prompts.count && values->prompt_file != NULL) {
-        return values->prompt_file;
-    }
-    return values->prompt_lines != NULL ? values->prompt_lines : "standard input";
 }
 
 static enum ce_status encode_prompts(struct job *job, struct ce_error *err)
@@ -256,7 +163,8 @@ static enum ce_status encode_prompts(struct job *job, struct ce_error *err)
         status = ce_tokenizer_encode(
             job->tokenizer, text, answer->bytes, false, &answer->prompt, err);
         if (status != CE_OK) {
-            ce_error_prefix(err, "prompt %zu (%s)", i, prompt_source(job->values, i));
+            ce_error_prefix(
+                err, "prompt %zu (%s)", i, ce_prompt_source(&job->values->prompt, i));
         }
         job->request[i] = (struct ce_generation_request){
             answer->prompt.id, answer->prompt.count, job->values->max_tokens};

@@ -1,5 +1,4 @@
 #include "base/hash.h"
-
 #include "test.h"
 
 /* Values published with the algorithm. */
