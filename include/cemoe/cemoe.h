@@ -63,13 +63,14 @@ struct ce_engine_options {
     const char *compressed_experts; /* separate file of tables, or NULL */
     int compressed;                 /* n_ce, or CE_COMPRESSED_DEFAULT */
     int truncated;                  /* drop the last N experts, no compensation */
-    size_t step_tokens;             /* most tokens of this rank in one step */
-    size_t step_logits;             /* most rows of logits of one step */
-    size_t cache_tokens;            /* KV cache: tokens of all sequences */
-    const char *job;                /* what else all ranks must want alike, for the
-                                       comparison at start: "name=value" lines, or NULL */
-    size_t extra_bytes;             /* memory the caller will take, for the check */
-    bool dummy_weights;             /* random weights, config.json alone */
+    const char *wire;    /* rows between ranks: "f32" (or NULL), "bf16", "int8" */
+    size_t step_tokens;  /* most tokens of this rank in one step */
+    size_t step_logits;  /* most rows of logits of one step */
+    size_t cache_tokens; /* KV cache: tokens of all sequences */
+    const char *job;     /* what else all ranks must want alike, for the
+                            comparison at start: "name=value" lines, or NULL */
+    size_t extra_bytes;  /* memory the caller will take, for the check */
+    bool dummy_weights;  /* random weights, config.json alone */
     uint64_t dummy_seed;
 };
 

@@ -94,6 +94,9 @@ static enum ce_status open_files(struct ce_engine *engine,
     if (status == CE_OK) {
         status = ce_isa_choose(&engine->isa, err);
     }
+    if (status == CE_OK) {
+        status = ce_wire_by_name(&engine->wire, options->wire, err);
+    }
     return status;
 }
 
@@ -172,12 +175,13 @@ static char *describe_job(const struct ce_engine *engine,
 {
     char *text = NULL;
     int length = asprintf(&text,
-                          "compressed=%zu\nmain-experts=%zu\nstep-tokens=%zu\n"
+                          "compressed=%zu\nmain-experts=%zu\nstep-tokens=%zu\nwire=%s\n"
                           "weights=%s\nseed=%" PRIu64 "\ntensors=%016" PRIx64
                           "\ncompressed-experts=%016" PRIx64 "\n%s",
                           engine->compressed,
                           engine->mains,
                           options->step_tokens,
+                          ce_wire_name(engine->wire),
                           options->dummy_weights ? "dummy" : "stored",
                           options->dummy_weights ? options->dummy_seed : 0,
                           ce_checkpoint_hash(&loading->checkpoint),
@@ -322,10 +326,11 @@ static void log_engine(const struct ce_engine *engine)
         return;
     }
     ce_log(CE_LOG_INFO,
-           "%s; transport %s, kernels %s",
+           "%s; transport %s, kernels %s, rows as %s",
            engine->hosts,
            engine->transport->ops->name,
-           engine->kernels->name);
+           engine->kernels->name,
+           ce_wire_name(engine->wire));
     ce_log(CE_LOG_INFO,
            "memory of rank 0: dense %.1f MiB, experts %.1f MiB, compressed tables %.2f "
            "MiB, KV cache up to %.1f MiB, buffers up to %.1f MiB",
@@ -403,6 +408,7 @@ enum ce_status ce_engine_create(struct ce_engine **out,
     engine->options.model = NULL;
     engine->options.compressed_experts = NULL;
     engine->options.job = NULL;
+    engine->options.wire = NULL;
     if (deadline_ms < UINT64_MAX / LOADING_DEADLINE_FACTOR) {
         transport->deadline_ms = deadline_ms * LOADING_DEADLINE_FACTOR;
     }

@@ -101,6 +101,7 @@ static void take_moe(struct ce_engine *engine, struct ce_arena *arena)
         .mains = engine->mains,
         .auxiliary = engine->compressed,
         .norm_topk_prob = config->norm_topk_prob,
+        .wire = ce_wire_for(engine->wire, config->hidden_size),
         .max_tokens = engine->options.step_tokens,
     };
     ce_moe_take(&engine->moe, arena);

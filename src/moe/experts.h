@@ -16,14 +16,15 @@
 #include "model/weights.h"
 #include "moe/compressed.h"
 #include "moe/message.h"
+#include "moe/wire.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
 struct ce_assignment {
-    const float *x;                  /* [hidden] */
+    const unsigned char *x;          /* a row as it arrived */
     const struct ce_pair *auxiliary; /* of the token */
-    float *out;                      /* [hidden] */
+    unsigned char *out;              /* the row of its result */
     float weight;
     uint16_t expert;
 };
@@ -37,6 +38,7 @@ struct ce_segment {
 
 struct ce_experts {
     const struct ce_kernels *kernels;
+    struct ce_wire wire; /* of the rows, width hidden */
     size_t experts;
     size_t hidden;
     size_t intermediate;
@@ -65,7 +67,7 @@ void ce_experts_take(struct ce_experts *experts, struct ce_arena *arena);
 CE_MUST_CHECK enum ce_status ce_experts_collect(struct ce_experts *experts,
                                                 const struct ce_layer_weights *layer,
                                                 const struct ce_dispatch_view *view,
-                                                float *const *results,
+                                                unsigned char *const *results,
                                                 size_t sources,
                                                 struct ce_error *err);
 

@@ -24,6 +24,7 @@ static size_t most_assignments(const struct ce_moe *moe)
 static void take_work(struct ce_moe *moe, struct ce_arena *arena)
 {
     moe->work.kernels = moe->kernels;
+    moe->work.wire = moe->wire;
     moe->work.experts = moe->experts;
     moe->work.hidden = moe->hidden;
     moe->work.intermediate = moe->intermediate;
@@ -43,15 +44,15 @@ void ce_moe_take(struct ce_moe *moe, struct ce_arena *arena)
     moe->routing.expert = ce_arena_take(arena, tokens * moe->top_k, sizeof(uint16_t));
     moe->routing.weight = ce_arena_take(arena, tokens * moe->top_k, sizeof(float));
     ce_plan_take(&moe->plan, arena, tokens, moe->mains, ranks);
-    ce_outbox_take(
-        &moe->dispatch,
-        arena,
-        ce_dispatch_capacity(tokens, moe->mains, moe->auxiliary, ranks, moe->hidden),
-        ranks);
+    ce_outbox_take(&moe->dispatch,
+                   arena,
+                   ce_dispatch_capacity(
+                       tokens, moe->mains, moe->auxiliary, ranks, moe->wire.row_bytes),
+                   ranks);
     ce_outbox_take(&moe->combine,
                    arena,
                    ranks * 2 * ce_message_combine_bytes(0, 0) +
-                       results * moe->hidden * sizeof(float),
+                       results * moe->wire.row_bytes,
                    ranks);
     moe->view = ce_arena_take(arena, ranks, sizeof(moe->view[0]));
     moe->outgoing = ce_arena_take(arena, ranks, sizeof(moe->outgoing[0]));
@@ -65,8 +66,9 @@ size_t ce_moe_receive_bytes(const struct ce_moe *moe)
     size_t shard = ce_placement_largest_shard(moe->placement);
     size_t results = moe->max_tokens * min_size(moe->mains, shard);
     size_t pairs = results + moe->max_tokens * moe->auxiliary;
-    size_t rows = ce_message_dispatch_bytes(moe->max_tokens, pairs, moe->hidden) +
-                  ce_message_combine_bytes(results, moe->hidden);
+    size_t rows =
+        ce_message_dispatch_bytes(moe->max_tokens, pairs, moe->wire.row_bytes) +
+        ce_message_combine_bytes(results, moe->wire.row_bytes);
 
     return peers * (rows + rows / 2);
 }
@@ -164,7 +166,7 @@ static enum ce_status dispatch(struct ce_moe *moe,
                          moe->placement,
                          moe->auxiliary,
                          x,
-                         moe->hidden);
+                         &moe->wire);
     }
     return exchange(moe, CE_SLOT_DISPATCH, &moe->dispatch, key, status, err);
 }
@@ -180,7 +182,7 @@ open_inbox(struct ce_moe *moe, const struct ce_message_key *key, struct ce_error
     for (int r = 0; r < moe->transport->ranks; r++) {
         struct ce_dispatch_view *view = &moe->view[r];
         enum ce_status status = ce_message_read_dispatch(
-            &received[r], moe->hidden, moe->auxiliary, r, view, err);
+            &received[r], moe->wire.row_bytes, moe->auxiliary, r, view, err);
         void *message = NULL;
 
         if (status != CE_OK) {
@@ -190,11 +192,13 @@ open_inbox(struct ce_moe *moe, const struct ce_message_key *key, struct ce_error
         if (assignments > moe->work.capacity) {
             return ce_fail(err, CE_ERR_COMM, "rank %d sent more rows than can be", r);
         }
-        ce_outbox_reserve(&moe->combine,
-                          (size_t)r,
-                          ce_message_combine_bytes(view->assignments, moe->hidden));
+        ce_outbox_reserve(
+            &moe->combine,
+            (size_t)r,
+            ce_message_combine_bytes(view->assignments, moe->wire.row_bytes));
         message = ce_outbox_message(&moe->combine, (size_t)r);
-        ce_message_write_header(message, key, view->assignments, 0, 0, moe->hidden);
+        ce_message_write_header(
+            message, key, view->assignments, 0, 0, moe->wire.row_bytes);
         moe->outgoing[r] = ce_message_combine_rows(message);
     }
     return CE_OK;
@@ -231,7 +235,7 @@ static enum ce_status read_results(struct ce_moe *moe, struct ce_error *err)
     for (int r = 0; status == CE_OK && r < transport->ranks; r++) {
         status = ce_message_read_combine(&transport->slot[CE_SLOT_COMBINE].received[r],
                                          begin[r + 1] - begin[r],
-                                         moe->hidden,
+                                         moe->wire.row_bytes,
                                          r,
                                          &moe->incoming[r],
                                          err);
@@ -253,8 +257,7 @@ static enum ce_status combine(struct ce_moe *moe,
         status = read_results(moe, err);
     }
     if (status == CE_OK) {
-        ce_combine_sum(
-            moe->kernels, &moe->plan, moe->order, moe->incoming, y, moe->hidden);
+        ce_combine_sum(&moe->plan, moe->order, moe->incoming, y, &moe->wire);
     }
     return status;
 }
@@ -264,7 +267,7 @@ static void count(struct ce_moe *moe)
     struct ce_moe_counters *counters = &moe->counters;
     const struct ce_plan *plan = &moe->plan;
     size_t me = (size_t)moe->transport->rank;
-    size_t row = moe->hidden * sizeof(float);
+    size_t row = moe->wire.row_bytes;
 
     counters->tokens += plan->tokens;
     for (size_t r = 0; r < plan->ranks; r++) {

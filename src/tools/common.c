@@ -8,6 +8,8 @@
 #include <math.h>
 #include <stdio.h>
 
+static const char *const wires[] = {"f32", "bf16", "int8", NULL};
+
 const struct ce_option ce_model_options[] = {
     {.name = "model",
      .short_name = 'm',
@@ -44,6 +46,16 @@ const struct ce_option ce_model_options[] = {
      .max = INT_MAX,
      .help = "Drop the N activated experts with the lowest routing weights without "
              "compensation: the ablation to compare with."},
+    {.name = "wire",
+     .kind = CE_OPTION_STRING,
+     .argument = "FORMAT",
+     .field = offsetof(struct ce_model_values, wire),
+     .initial = "f32",
+     .choices = wires,
+     .help =
+         "How rows travel between ranks: f32 exactly; bf16 rounds each value by at "
+         "most 2^-8 of it; int8 by at most 1/254 of the largest of 128 values. Own "
+         "rows are rounded alike, so results do not depend on the number of ranks."},
     {0}};
 
 static const char *const transports[] = {"auto", "self", "mpi", NULL};

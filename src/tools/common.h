@@ -17,6 +17,7 @@ struct ce_model_values {
     const char *compressed_experts;
     int compressed; /* -1: by the checkpoint */
     int truncated;
+    const char *wire;
 };
 
 /* How a job runs; nothing of it changes results. */

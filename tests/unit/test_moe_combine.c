@@ -10,19 +10,16 @@
 enum { TOKENS = 30, MAINS = 4, EXPERTS = 16, WIDTH = 5, MOST_RANKS = 20 };
 enum { CHOICES = TOKENS * MAINS, RESULTS = CHOICES * WIDTH, OUTPUTS = TOKENS * WIDTH };
 
-static const struct ce_kernels *kernels(void)
-{
-    return ce_kernels_get(CE_ISA_REF);
-}
-
 struct scene {
     uint16_t expert[CHOICES];
     struct ce_placement placement;
     struct ce_arena arena;
     struct ce_plan plan;
     float memory[RESULTS]; /* results, in the order of the plan */
-    const float *results[MOST_RANKS];
+    const unsigned char *results[MOST_RANKS];
 };
+
+static const struct ce_wire wire = {CE_WIRE_F32, WIDTH, WIDTH * sizeof(float)};
 
 static void plan(struct scene *scene, int ranks)
 {
@@ -35,7 +32,8 @@ static void plan(struct scene *scene, int ranks)
     ce_plan_take(&scene->plan, &scene->arena, TOKENS, MAINS, (size_t)ranks);
     ce_plan_build(&scene->plan, &routing, &scene->placement, 0);
     for (size_t r = 0; r < (size_t)ranks; r++) {
-        scene->results[r] = scene->memory + scene->plan.assignment_begin[r] * WIDTH;
+        scene->results[r] =
+            (const void *)(scene->memory + scene->plan.assignment_begin[r] * WIDTH);
     }
 }
 
@@ -73,7 +71,7 @@ combine(struct scene *scene, int ranks, enum ce_combine_order order, float *y)
         set_result(
             scene, token, position, j % WIDTH, answer(token, position, j % WIDTH));
     }
-    ce_combine_sum(kernels(), &scene->plan, order, scene->results, y, WIDTH);
+    ce_combine_sum(&scene->plan, order, scene->results, y, &wire);
     destroy(scene);
 }
 
@@ -142,14 +140,9 @@ static void cancellation_tells_the_orders_apart(void **state)
 
         set_result(&scene, j / WIDTH / MAINS, position, j % WIDTH, answers[position]);
     }
+    ce_combine_sum(&scene.plan, CE_COMBINE_ROUTER, scene.results, router, &wire);
     ce_combine_sum(
-        kernels(), &scene.plan, CE_COMBINE_ROUTER, scene.results, router, WIDTH);
-    ce_combine_sum(kernels(),
-                   &scene.plan,
-                   CE_COMBINE_OWNER_FOR_TESTS,
-                   scene.results,
-                   owner,
-                   WIDTH);
+        &scene.plan, CE_COMBINE_OWNER_FOR_TESTS, scene.results, owner, &wire);
     for (size_t j = 0; j < OUTPUTS; j++) {
         assert_true(router[j] == 1);
         assert_true(owner[j] == 0);
@@ -165,7 +158,7 @@ static void no_tokens_write_nothing(void **state)
 
     plan(&scene, 3);
     scene.plan.tokens = 0;
-    ce_combine_sum(kernels(), &scene.plan, CE_COMBINE_ROUTER, scene.results, &y, WIDTH);
+    ce_combine_sum(&scene.plan, CE_COMBINE_ROUTER, scene.results, &y, &wire);
     assert_true(y == 7);
     destroy(&scene);
 }
