@@ -23,6 +23,9 @@
  * Results do not depend on the number of ranks or threads, on the batch a
  * sequence is in, nor on how its prompt is cut into chunks: the same bits.
  *
+ * Calls that take a struct ce_error need one: it is where a failure says what
+ * happened. It must not be NULL.
+ *
  * Threads: one thread at a time calls into an engine; inside, OpenMP threads
  * work (OMP_NUM_THREADS).
  */

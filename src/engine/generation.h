@@ -41,7 +41,7 @@ struct ce_generation {
     size_t vocab;     /* ids a sample may take: those the tokenizer knows */
     bool ignore_stop; /* go on after stop tokens */
     size_t chunk;     /* most prompt tokens of one request in a step; 0: any */
-    /* Called on every rank, in the same order, for each new token. */
+    /* Called on every rank, in the same order, for each new token; required. */
     void (*on_token)(void *context, size_t request, int32_t id, enum ce_finish finish);
     void *context;
 };

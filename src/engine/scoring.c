@@ -229,11 +229,12 @@ static enum ce_status collect(struct loop *loop, double *logprob, struct ce_erro
     return CE_OK;
 }
 
-static enum ce_status create_loop(struct loop *loop, struct ce_error *err)
+static enum ce_status check_scoring(const struct ce_engine *engine,
+                                    const struct ce_scoring *scoring,
+                                    struct ce_error *err)
 {
-    const struct ce_scoring *scoring = loop->scoring;
-    size_t cache = loop->engine->cache.pages * CE_PAGE_TOKENS;
-    size_t context = loop->engine->config.max_positions;
+    size_t cache = engine->cache.pages * CE_PAGE_TOKENS;
+    size_t context = engine->config.max_positions;
 
     if (scoring->window < 2 || scoring->window > context || scoring->window > cache) {
         return ce_fail(
@@ -244,6 +245,29 @@ static enum ce_status create_loop(struct loop *loop, struct ce_error *err)
             scoring->window,
             context,
             cache);
+    }
+    for (size_t i = 0; i < scoring->count; i++) {
+        /* Also the last token of a window, which no step sees, is looked up. */
+        if (scoring->ids[i] < 0 ||
+            (size_t)scoring->ids[i] >= engine->config.vocab_size) {
+            return ce_fail(err,
+                           CE_ERR_ARG,
+                           "token %d is outside the vocabulary of %zu",
+                           scoring->ids[i],
+                           engine->config.vocab_size);
+        }
+    }
+    return CE_OK;
+}
+
+static enum ce_status create_loop(struct loop *loop, struct ce_error *err)
+{
+    const struct ce_scoring *scoring = loop->scoring;
+    size_t cache = loop->engine->cache.pages * CE_PAGE_TOKENS;
+    enum ce_status status = check_scoring(loop->engine, scoring, err);
+
+    if (status != CE_OK) {
+        return status;
     }
     loop->windows = count_windows(scoring);
     loop->next = (size_t)loop->engine->transport->rank;
@@ -266,8 +290,7 @@ static enum ce_status create_loop(struct loop *loop, struct ce_error *err)
         loop->mine[i] = (double)NAN;
     }
     for (size_t i = 0; i < loop->at_once; i++) {
-        enum ce_status status =
-            ce_sequence_create(&loop->window[i].sequence, loop->engine, err);
+        status = ce_sequence_create(&loop->window[i].sequence, loop->engine, err);
 
         if (status != CE_OK) {
             return status;
