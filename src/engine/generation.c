@@ -143,11 +143,12 @@ static enum ce_status start_requests(struct loop *loop, struct ce_error *err)
 static enum ce_status create_loop(struct loop *loop, struct ce_error *err)
 {
     size_t count = loop->generation->count + 1;
+    size_t message_bytes = count * sizeof(struct news); /* more than the u32 before */
 
     loop->running = calloc(count, sizeof(loop->running[0]));
     loop->item = calloc(count, sizeof(loop->item[0]));
     loop->of_item = calloc(count, sizeof(loop->of_item[0]));
-    loop->message = calloc(1, count * sizeof(struct news));
+    loop->message = calloc(1, message_bytes);
     if (loop->running == NULL || loop->item == NULL || loop->of_item == NULL ||
         loop->message == NULL) {
         return ce_fail(err, CE_ERR_NOMEM, "no memory for %zu requests", count - 1);
