@@ -23,6 +23,9 @@
  * Results do not depend on the number of ranks or threads, on the batch a
  * sequence is in, nor on how its prompt is cut into chunks: the same bits.
  *
+ * Calls that take a struct ce_error need one: it is where a failure says what
+ * happened. It must not be NULL.
+ *
  * Threads: one thread at a time calls into an engine; inside, OpenMP threads
  * work (OMP_NUM_THREADS).
  */
@@ -44,7 +47,7 @@ struct ce_transport;
 struct ce_engine;
 struct ce_sequence;
 
-/* name: "auto", "self" (one process) or "mpi". auto takes mpi when a launcher
+/* name: "auto", "self" (one process), "mpi" or "ucx". auto takes mpi when a launcher
  * started the process. deadline_ms bounds every wait for another rank, 0 waits
  * for ever. Collective. */
 CE_MUST_CHECK enum ce_status ce_transport_create(struct ce_transport **transport,
@@ -63,10 +66,14 @@ struct ce_engine_options {
     const char *compressed_experts; /* separate file of tables, or NULL */
     int compressed;                 /* n_ce, or CE_COMPRESSED_DEFAULT */
     int truncated;                  /* drop the last N experts, no compensation */
-    size_t step_tokens;             /* most tokens of this rank in one step */
-    size_t step_logits;             /* most rows of logits of one step */
-    size_t cache_tokens;            /* KV cache: tokens of all sequences */
-    bool dummy_weights;             /* random weights, config.json alone */
+    const char *wire;    /* rows between ranks: "f32" (or NULL), "bf16", "int8" */
+    size_t step_tokens;  /* most tokens of this rank in one step */
+    size_t step_logits;  /* most rows of logits of one step */
+    size_t cache_tokens; /* KV cache: tokens of all sequences */
+    const char *job;     /* what else all ranks must want alike, for the
+                            comparison at start: "name=value" lines, or NULL */
+    size_t extra_bytes;  /* memory the caller will take, for the check */
+    bool dummy_weights;  /* random weights, config.json alone */
     uint64_t dummy_seed;
 };
 

@@ -144,3 +144,18 @@ bool ce_transport_is_idle(const struct ce_transport *transport)
     }
     return true;
 }
+
+int ce_transport_rank(const struct ce_transport *transport)
+{
+    return transport->rank;
+}
+
+int ce_transport_ranks(const struct ce_transport *transport)
+{
+    return transport->ranks;
+}
+
+void ce_transport_fail(struct ce_transport *transport)
+{
+    transport->failed = true;
+}

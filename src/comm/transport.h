@@ -33,6 +33,7 @@
 #define CE_COMM_TRANSPORT_H
 
 #include "base/status.h"
+#include "cemoe/cemoe.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -104,14 +105,8 @@ struct ce_transport {
     struct ce_bytes *outgoing; /* [ranks] what a collective sends */
 };
 
-/* name: "auto", "self", "mpi" or "ucx". auto takes mpi when the process was started by
- * an MPI launcher (its environment says so), else self. Collective. */
-CE_MUST_CHECK enum ce_status ce_transport_create(struct ce_transport **transport,
-                                                 const char *name,
-                                                 uint64_t deadline_ms,
-                                                 struct ce_error *err);
-/* Collective, but never waits for peers after an error; accepts NULL. */
-void ce_transport_destroy(struct ce_transport *transport);
+/* ce_transport_create, _destroy, _rank and _ranks are public: see cemoe/cemoe.h. */
+
 /* Ends the job on all ranks. Does not return for mpi and ucx; does nothing for self,
  * whose only rank is the caller. After an error call it before send buffers are
  * freed: a peer may be reading them. */
@@ -122,6 +117,10 @@ void ce_transport_abort(struct ce_transport *transport, int exit_code);
 void ce_transport_launcher(int *rank, int *ranks);
 /* The names ce_transport_create accepts besides "auto", NULL-terminated. */
 const char *const *ce_transport_names(void);
+
+/* Marks the transport as failed, by a caller that found that a peer's message
+ * makes no sense: it is alone with that, and only abort tells the others. */
+void ce_transport_fail(struct ce_transport *transport);
 
 /* Starts an exchange: send[r] goes to rank r. Collective, does not block. */
 CE_MUST_CHECK enum ce_status ce_exchange_start(struct ce_transport *transport,

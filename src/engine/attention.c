@@ -175,7 +175,7 @@ void ce_attention_run(struct ce_engine *engine, size_t layer_index)
     for (size_t t = 0; t < tokens; t++) {
         prepare_token(engine, layer, layer_index, t);
     }
-#pragma omp parallel for schedule(dynamic, 8)
+#pragma omp parallel for schedule(dynamic, 8) num_threads(engine->threads)
     for (size_t task = 0; task < tokens * config->heads; task++) {
         attend_head(engine, layer_index, task / config->heads, task % config->heads);
     }

@@ -18,6 +18,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Bounds that keep every size computed from them within 64 bits. */
+#define MOST_STEP_TOKENS  ((size_t)1 << 20)
+#define MOST_CACHE_TOKENS ((size_t)1 << 32)
+
 /* What is open only while loading. */
 struct loading {
     struct ce_checkpoint checkpoint;
@@ -40,9 +44,24 @@ static enum ce_status check_options(const struct ce_engine_options *options,
     if (options->model == NULL) {
         return ce_fail(err, CE_ERR_ARG, "no model directory was given");
     }
-    if (options->step_tokens == 0 || options->step_logits == 0 ||
-        options->cache_tokens == 0) {
-        return ce_fail(err, CE_ERR_ARG, "a step and the cache need room for a token");
+    if (options->step_tokens == 0 || options->step_tokens > MOST_STEP_TOKENS ||
+        options->step_logits == 0 || options->step_logits > MOST_STEP_TOKENS ||
+        options->cache_tokens == 0 || options->cache_tokens > MOST_CACHE_TOKENS) {
+        return ce_fail(err,
+                       CE_ERR_ARG,
+                       "step_tokens %zu and step_logits %zu must be 1 to %zu, "
+                       "cache_tokens %zu 1 to %zu",
+                       options->step_tokens,
+                       options->step_logits,
+                       MOST_STEP_TOKENS,
+                       options->cache_tokens,
+                       MOST_CACHE_TOKENS);
+    }
+    if (options->dummy_weights && options->compressed_experts != NULL) {
+        return ce_fail(err,
+                       CE_ERR_ARG,
+                       "dummy weights have tables of their own: %s cannot be used",
+                       options->compressed_experts);
     }
     if (options->compressed > 0 && options->truncated > 0) {
         return ce_fail(err,
@@ -75,6 +94,9 @@ static enum ce_status open_files(struct ce_engine *engine,
     if (status == CE_OK) {
         status = ce_isa_choose(&engine->isa, err);
     }
+    if (status == CE_OK) {
+        status = ce_wire_by_name(&engine->wire, options->wire, err);
+    }
     return status;
 }
 
@@ -85,19 +107,22 @@ static enum ce_status tables_n_ce(const struct ce_engine *engine,
                                   struct ce_error *err)
 {
     const char *text = ce_safetensors_metadata(tables, "n_ce");
+    long most = (long)engine->config.top_k - 1;
     char *end = NULL;
 
-    *n_ce = (long)engine->config.n_ce;
     if (text != NULL) {
         *n_ce = strtol(text, &end, 10);
-        if (end == text || *end != '\0') {
+        if (end == text || *end != '\0' || *n_ce < 1 || *n_ce > most) {
             return ce_fail(err,
                            CE_ERR_FORMAT,
-                           "%s: metadata n_ce is \"%.20s\", not a number",
+                           "%s: metadata n_ce is \"%.20s\", not a number from 1 to %ld",
                            tables->path,
-                           text);
+                           text,
+                           most);
         }
+        return CE_OK;
     }
+    *n_ce = (long)engine->config.n_ce;
     if (*n_ce == 0) {
         return ce_fail(err,
                        CE_ERR_ARG,
@@ -120,7 +145,7 @@ static enum ce_status choose_experts(struct ce_engine *engine,
 
     if (options->truncated > 0) {
         n_ce = 0;
-    } else if (n_ce == CE_COMPRESSED_DEFAULT && loading->tables.count > 0) {
+    } else if (n_ce == CE_COMPRESSED_DEFAULT && options->compressed_experts != NULL) {
         status = tables_n_ce(engine, &loading->tables, &n_ce, err);
     } else if (n_ce == CE_COMPRESSED_DEFAULT) {
         n_ce = engine->config.use_ce ? (long)engine->config.n_ce : 0;
@@ -143,15 +168,39 @@ static enum ce_status choose_experts(struct ce_engine *engine,
     return CE_OK;
 }
 
+/* Everything all ranks must have alike, as "name=value" lines; malloc'ed. */
+static char *describe_job(const struct ce_engine *engine,
+                          const struct ce_engine_options *options,
+                          const struct loading *loading)
+{
+    char *text = NULL;
+    int length = asprintf(&text,
+                          "compressed=%zu\nmain-experts=%zu\nstep-tokens=%zu\nwire=%s\n"
+                          "weights=%s\nseed=%" PRIu64 "\ntensors=%016" PRIx64
+                          "\ncompressed-experts=%016" PRIx64 "\n%s",
+                          engine->compressed,
+                          engine->mains,
+                          options->step_tokens,
+                          ce_wire_name(engine->wire),
+                          options->dummy_weights ? "dummy" : "stored",
+                          options->dummy_weights ? options->dummy_seed : 0,
+                          ce_checkpoint_hash(&loading->checkpoint),
+                          ce_safetensors_hash(&loading->tables, true),
+                          options->job != NULL ? options->job : "");
+
+    return length < 0 ? NULL : text;
+}
+
 /* Phase 2: all ranks want the same thing; the kernel set all can run. */
 static enum ce_status compare_ranks(struct ce_engine *engine,
                                     const struct ce_engine_options *options,
+                                    const struct loading *loading,
                                     struct ce_error *err)
 {
     char host[64] = "";
-    char text[256];
+    char *job = describe_job(engine, options, loading);
     struct ce_hello hello = {.version = CE_VERSION,
-                             .options = text,
+                             .options = job,
                              .config_hash = ce_config_hash(&engine->config),
                              .isa = (int)engine->isa,
                              .threads = omp_get_max_threads(),
@@ -160,21 +209,24 @@ static enum ce_status compare_ranks(struct ce_engine *engine,
     enum ce_status status = CE_OK;
 
     (void)gethostname(host, sizeof(host) - 1);
-    (void)snprintf(
-        text,
-        sizeof(text),
-        "compressed=%zu\nmains=%zu\nstep-tokens=%zu\nweights=%s\nseed=%" PRIu64 "\n",
-        engine->compressed,
-        engine->mains,
-        options->step_tokens,
-        options->dummy_weights ? "dummy" : "stored",
-        options->dummy_weights ? options->dummy_seed : 0);
-    status = ce_hello_exchange(
-        engine->transport, &hello, &lowest, engine->hosts, sizeof(engine->hosts), err);
+    if (job == NULL) {
+        status = ce_fail(err, CE_ERR_NOMEM, "no memory to describe the job");
+    }
+    status = ce_agree(engine->transport, status, err);
+    if (status == CE_OK) {
+        status = ce_hello_exchange(engine->transport,
+                                   &hello,
+                                   &lowest,
+                                   engine->hosts,
+                                   sizeof(engine->hosts),
+                                   err);
+        status = ce_agree(engine->transport, status, err);
+    }
     if (status == CE_OK) {
         engine->isa = (enum ce_isa)lowest;
         engine->kernels = ce_kernels_get(engine->isa);
     }
+    free(job);
     return status;
 }
 
@@ -274,10 +326,11 @@ static void log_engine(const struct ce_engine *engine)
         return;
     }
     ce_log(CE_LOG_INFO,
-           "%s; transport %s, kernels %s",
+           "%s; transport %s, kernels %s, rows as %s",
            engine->hosts,
            engine->transport->ops->name,
-           engine->kernels->name);
+           engine->kernels->name,
+           ce_wire_name(engine->wire));
     ce_log(CE_LOG_INFO,
            "memory of rank 0: dense %.1f MiB, experts %.1f MiB, compressed tables %.2f "
            "MiB, KV cache up to %.1f MiB, buffers up to %.1f MiB",
@@ -317,7 +370,7 @@ static enum ce_status create(struct ce_engine *engine,
     }
     status = ce_agree(transport, status, err);
     if (status == CE_OK) {
-        status = compare_ranks(engine, options, err);
+        status = compare_ranks(engine, options, loading, err);
     }
     if (status != CE_OK) {
         return status;
@@ -342,6 +395,7 @@ enum ce_status ce_engine_create(struct ce_engine **out,
 {
     struct ce_engine *engine = calloc(1, sizeof(*engine));
     struct loading loading = {0};
+    uint64_t deadline_ms = transport->deadline_ms;
     enum ce_status status = CE_OK;
 
     *out = NULL;
@@ -353,9 +407,13 @@ enum ce_status ce_engine_create(struct ce_engine **out,
     engine->options = *options;
     engine->options.model = NULL;
     engine->options.compressed_experts = NULL;
-    transport->deadline_ms *= LOADING_DEADLINE_FACTOR;
+    engine->options.job = NULL;
+    engine->options.wire = NULL;
+    if (deadline_ms < UINT64_MAX / LOADING_DEADLINE_FACTOR) {
+        transport->deadline_ms = deadline_ms * LOADING_DEADLINE_FACTOR;
+    }
     status = create(engine, options, &loading, err);
-    transport->deadline_ms /= LOADING_DEADLINE_FACTOR;
+    transport->deadline_ms = deadline_ms;
     free(loading.owned);
     ce_safetensors_close(&loading.tables);
     ce_checkpoint_close(&loading.checkpoint);
@@ -383,6 +441,7 @@ void ce_engine_reset_counters(struct ce_engine *engine)
 {
     engine->counters = (struct ce_engine_counters){0};
     engine->moe.counters = (struct ce_moe_counters){0};
+    engine->moe.work.uniform_thetas = 0;
 }
 
 size_t ce_engine_vocab_size(const struct ce_engine *engine)

@@ -44,6 +44,8 @@ struct ce_memory_plan {
     size_t compressed;
     size_t cache;
     size_t scratch;
+    size_t receive; /* the transport's buffers for what peers send */
+    size_t extra;   /* the caller's, as it said */
     size_t total;
 };
 
@@ -97,6 +99,7 @@ struct ce_engine {
     struct ce_engine_options options; /* strings are not kept: NULL */
     size_t compressed; /* n_ce in use: auxiliary experts that are compressed */
     size_t mains;      /* experts of a token that run in full */
+    enum ce_wire_format wire;
     enum ce_isa isa;
     const struct ce_kernels *kernels;
     struct ce_placement placement;

@@ -101,6 +101,7 @@ static void take_moe(struct ce_engine *engine, struct ce_arena *arena)
         .mains = engine->mains,
         .auxiliary = engine->compressed,
         .norm_topk_prob = config->norm_topk_prob,
+        .wire = ce_wire_for(engine->wire, config->hidden_size),
         .max_tokens = engine->options.step_tokens,
     };
     ce_moe_take(&engine->moe, arena);
@@ -127,6 +128,14 @@ void ce_engine_take(struct ce_engine *engine, struct ce_arena *arena)
     engine->plan.scratch = arena->used - engine->plan.cache;
 }
 
+/* A sum that stays at the largest size instead of wrapping to a small one. */
+static size_t add_bytes(size_t a, size_t b)
+{
+    size_t sum = 0;
+
+    return ce_size_add(a, b, &sum) == CE_OK ? sum : SIZE_MAX;
+}
+
 /* What a rank brings to the comparison. */
 struct demand {
     char host[64];
@@ -140,7 +149,7 @@ static enum ce_status compare(const struct ce_engine *engine,
                               struct ce_error *err)
 {
     const struct ce_memory_plan *plan = &engine->plan;
-    uint64_t sum = 0;
+    size_t sum = 0;
     int ranks = 0;
 
     for (int r = 0; r < engine->transport->ranks; r++) {
@@ -151,7 +160,7 @@ static enum ce_status compare(const struct ce_engine *engine,
         }
         memcpy(&demand, all[r].data, sizeof(demand));
         if (strncmp(demand.host, mine->host, sizeof(demand.host)) == 0) {
-            sum += demand.bytes;
+            sum = add_bytes(sum, demand.bytes);
             ranks++;
         }
     }
@@ -163,7 +172,7 @@ static enum ce_status compare(const struct ce_engine *engine,
         CE_ERR_NOMEM,
         "not enough memory on %s: %d rank(s) need %.1f MiB, %.1f MiB are free; "
         "this rank: dense weights %.1f, experts %.1f, compressed tables %.1f, "
-        "KV cache %.1f (--cache-tokens), buffers %.1f (--step-tokens)",
+        "KV cache %.1f (--cache-tokens), buffers %.1f (--step-tokens), messages %.1f",
         mine->host,
         ranks,
         (double)sum / 0x1p20,
@@ -172,7 +181,8 @@ static enum ce_status compare(const struct ce_engine *engine,
         (double)plan->experts / 0x1p20,
         (double)plan->compressed / 0x1p20,
         (double)plan->cache / 0x1p20,
-        (double)plan->scratch / 0x1p20);
+        (double)plan->scratch / 0x1p20,
+        (double)plan->receive / 0x1p20);
 }
 
 enum ce_status ce_engine_check_memory(struct ce_engine *engine,
@@ -191,7 +201,10 @@ enum ce_status ce_engine_check_memory(struct ce_engine *engine,
     plan->dense = weights_plan->dense_bytes;
     plan->experts = weights_plan->expert_bytes;
     plan->compressed = weights_plan->compressed_bytes;
-    plan->total = weights_plan->arena.used + measure.used;
+    plan->receive = ce_moe_receive_bytes(&engine->moe);
+    plan->extra = engine->options.extra_bytes;
+    plan->total = add_bytes(add_bytes(weights_plan->arena.used, measure.used),
+                            add_bytes(plan->receive, plan->extra));
     mine.bytes = plan->total;
     status = ce_allgather(
         engine->transport, (struct ce_bytes){&mine, sizeof(mine)}, &all, err);

@@ -46,13 +46,13 @@ static void add_branch(struct ce_engine *engine)
 static bool
 rows_are_finite(const struct ce_kernels *kernels, const float *x, size_t rows, size_t n)
 {
-    int finite = 1;
+    bool finite = true;
 
-#pragma omp parallel for schedule(static) reduction(& : finite)
+#pragma omp parallel for schedule(static) reduction(&& : finite)
     for (size_t i = 0; i < rows; i++) {
-        finite &= kernels->all_finite(x + i * n, n);
+        finite = kernels->all_finite(x + i * n, n) && finite;
     }
-    return finite != 0;
+    return finite;
 }
 
 static void show(const struct ce_engine *engine,
@@ -119,7 +119,14 @@ static enum ce_status
 run_attention(struct ce_engine *engine, size_t layer, struct ce_error *err)
 {
     uint64_t since = ce_clock_ns();
+    enum ce_status status = CE_OK;
 
+    if (layer > 0) { /* what the layer before has added */
+        status = check_hidden(engine, layer - 1, "MoE", err);
+    }
+    if (status != CE_OK) {
+        return status;
+    }
     ce_attention_run(engine, layer);
     show(engine, "attn_out", layer, engine->act.branch);
     norm_rows(engine, engine->act.normed, engine->weights.layers[layer].moe_norm);

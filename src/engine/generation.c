@@ -73,35 +73,45 @@ size_t ce_generation_cache_tokens(const struct ce_generation_request *request,
     return (tokens + CE_PAGE_TOKENS - 1) / CE_PAGE_TOKENS * CE_PAGE_TOKENS;
 }
 
-static enum ce_status
-check_request(const struct loop *loop, size_t index, struct ce_error *err)
+enum ce_status ce_generation_check_prompt(const struct ce_generation_request *request,
+                                          size_t index,
+                                          size_t max_positions,
+                                          struct ce_error *err)
 {
-    const struct ce_generation_request *request = &loop->generation->requests[index];
-    size_t context = loop->engine->config.max_positions;
-
     if (request->prompt_tokens == 0) {
         return ce_fail(err, CE_ERR_ARG, "prompt %zu is empty: it has no tokens", index);
     }
-    if (request->prompt_tokens >= context) {
+    if (request->prompt_tokens >= max_positions) {
         return ce_fail(err,
                        CE_ERR_ARG,
                        "prompt %zu has %zu tokens; the model's context of %zu "
                        "(max_position_embeddings) leaves no room for a continuation",
                        index,
                        request->prompt_tokens,
-                       context);
-    }
-    if (ce_generation_cache_tokens(request, context) >
-        loop->engine->cache.pages * CE_PAGE_TOKENS) {
-        return ce_fail(err,
-                       CE_ERR_NOMEM,
-                       "prompt %zu and its continuation may take %zu tokens of cache, "
-                       "%zu are there; raise --cache-tokens or lower --max-tokens",
-                       index,
-                       ce_generation_cache_tokens(request, context),
-                       loop->engine->cache.pages * CE_PAGE_TOKENS);
+                       max_positions);
     }
     return CE_OK;
+}
+
+static enum ce_status
+check_request(const struct loop *loop, size_t index, struct ce_error *err)
+{
+    const struct ce_generation_request *request = &loop->generation->requests[index];
+    size_t context = loop->engine->config.max_positions;
+    size_t capacity = loop->engine->cache.pages * CE_PAGE_TOKENS;
+    enum ce_status status = ce_generation_check_prompt(request, index, context, err);
+
+    if (status != CE_OK || ce_generation_cache_tokens(request, context) <= capacity) {
+        return status;
+    }
+    return ce_fail(
+        err,
+        CE_ERR_NOMEM,
+        "prompt %zu and its continuation may take %zu tokens of cache, %zu are "
+        "there; raise --cache-tokens or lower --max-tokens",
+        index,
+        ce_generation_cache_tokens(request, context),
+        capacity);
 }
 
 static enum ce_status start_requests(struct loop *loop, struct ce_error *err)
@@ -133,11 +143,12 @@ static enum ce_status start_requests(struct loop *loop, struct ce_error *err)
 static enum ce_status create_loop(struct loop *loop, struct ce_error *err)
 {
     size_t count = loop->generation->count + 1;
+    size_t message_bytes = count * sizeof(struct news); /* more than the u32 before */
 
     loop->running = calloc(count, sizeof(loop->running[0]));
     loop->item = calloc(count, sizeof(loop->item[0]));
     loop->of_item = calloc(count, sizeof(loop->of_item[0]));
-    loop->message = calloc(count, sizeof(struct news));
+    loop->message = calloc(1, message_bytes);
     if (loop->running == NULL || loop->item == NULL || loop->of_item == NULL ||
         loop->message == NULL) {
         return ce_fail(err, CE_ERR_NOMEM, "no memory for %zu requests", count - 1);
@@ -335,6 +346,7 @@ static enum ce_status share_news(struct loop *loop, bool *more, struct ce_error 
     remaining = 0;
     for (int r = 0; status == CE_OK && r < loop->engine->transport->ranks; r++) {
         if (all[r].bytes < sizeof(remaining)) {
+            ce_transport_fail(loop->engine->transport);
             return ce_fail(err, CE_ERR_COMM, "rank %d sent no progress", r);
         }
         hear(loop, &all[r], &remaining);

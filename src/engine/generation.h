@@ -41,7 +41,7 @@ struct ce_generation {
     size_t vocab;     /* ids a sample may take: those the tokenizer knows */
     bool ignore_stop; /* go on after stop tokens */
     size_t chunk;     /* most prompt tokens of one request in a step; 0: any */
-    /* Called on every rank, in the same order, for each new token. */
+    /* Called on every rank, in the same order, for each new token; required. */
     void (*on_token)(void *context, size_t request, int32_t id, enum ce_finish finish);
     void *context;
 };
@@ -49,6 +49,13 @@ struct ce_generation {
 /* Tokens of the KV cache a request takes at most, in whole pages. */
 size_t ce_generation_cache_tokens(const struct ce_generation_request *request,
                                   size_t max_positions);
+
+/* CE_ERR_ARG for a prompt that is empty or leaves no room in the context. */
+CE_MUST_CHECK enum ce_status
+ce_generation_check_prompt(const struct ce_generation_request *request,
+                           size_t index,
+                           size_t max_positions,
+                           struct ce_error *err);
 
 /* Runs all requests to their end. Collective. Errors: a prompt that is empty or
  * longer than the context, a request larger than the cache, those of a step. */

@@ -63,11 +63,13 @@ enum ce_status ce_sequence_reserve(struct ce_kv_cache *cache,
     size_t wanted = (tokens + CE_PAGE_TOKENS - 1) / CE_PAGE_TOKENS;
 
     if (wanted > sequence->page_capacity) {
-        return ce_fail(err,
-                       CE_ERR_ARG,
-                       "a sequence of %zu tokens does not fit into the context of %zu",
-                       tokens,
-                       sequence->page_capacity * CE_PAGE_TOKENS);
+        return ce_fail(
+            err,
+            CE_ERR_ARG,
+            "a sequence of %zu tokens is longer than %zu, which the context and the "
+            "KV cache (--cache-tokens) allow",
+            tokens,
+            sequence->page_capacity * CE_PAGE_TOKENS);
     }
     if (wanted > sequence->pages + cache->free_pages) {
         return ce_fail(

@@ -26,8 +26,9 @@ struct loop {
     struct ce_step_item *item;
     size_t *of_item;
     size_t items;
-    double *mine;  /* [count] this rank's log-likelihoods */
-    size_t scored; /* by this rank */
+    double *packed; /* [count] this rank's in a row, to be sent */
+    double *mine;   /* [count] this rank's log-likelihoods */
+    size_t scored;  /* by this rank */
 };
 
 double ce_log_probability(const struct ce_kernels *kernels,
@@ -160,6 +161,7 @@ share_progress(struct loop *loop, bool *more, struct ce_error *err)
         uint64_t theirs[2] = {0, 0};
 
         if (all[r].bytes != sizeof(theirs)) {
+            ce_transport_fail(loop->engine->transport);
             return ce_fail(err, CE_ERR_COMM, "rank %d sent no progress", r);
         }
         memcpy(theirs, all[r].data, sizeof(theirs));
@@ -173,36 +175,66 @@ share_progress(struct loop *loop, bool *more, struct ce_error *err)
     return status;
 }
 
+/* Copies the windows of one rank from a packed list of scores to their places,
+ * or back; returns how many scores that are. */
+static size_t copy_windows(
+    const struct loop *loop, int rank, double *scores, double *packed, bool pack)
+{
+    size_t count = 0;
+
+    for (size_t w = (size_t)rank; w < loop->windows;
+         w += (size_t)loop->engine->transport->ranks) {
+        struct window window = cut_window(loop->scoring, w);
+        size_t bytes = window.count * sizeof(scores[0]);
+
+        if (pack) {
+            memcpy(packed + count, scores + window.first, bytes);
+        } else {
+            memcpy(scores + window.first, packed + count, bytes);
+        }
+        count += window.count;
+    }
+    return count;
+}
+
 /* Rank 0 takes from each rank what that rank scored. */
 static enum ce_status collect(struct loop *loop, double *logprob, struct ce_error *err)
 {
-    const struct ce_scoring *scoring = loop->scoring;
-    int ranks = loop->engine->transport->ranks;
-    struct ce_bytes mine = {loop->mine, scoring->count * sizeof(double)};
+    struct ce_transport *transport = loop->engine->transport;
     const struct ce_bytes *all = NULL;
-    enum ce_status status = ce_gather(loop->engine->transport, mine, &all, err);
+    struct ce_bytes mine = {loop->packed, 0};
+    enum ce_status status = CE_OK;
 
+    mine.bytes = copy_windows(loop, transport->rank, loop->mine, loop->packed, true) *
+                 sizeof(double);
+    status = ce_gather(transport, mine, &all, err);
     if (status != CE_OK || all == NULL) {
         return status;
     }
-    for (size_t i = 0; i < scoring->count; i++) {
-        const struct ce_bytes *from = &all[i / scoring->window % (size_t)ranks];
+    memcpy(logprob, loop->mine, loop->scoring->count * sizeof(logprob[0]));
+    for (int r = 1; r < transport->ranks; r++) {
+        double *packed = loop->packed; /* ours has been copied */
 
-        if (from->bytes != mine.bytes) {
-            return ce_fail(err, CE_ERR_COMM, "a rank sent a wrong number of scores");
+        if (all[r].bytes > loop->scoring->count * sizeof(double)) {
+            return ce_fail(
+                err, CE_ERR_COMM, "rank %d sent a wrong number of scores", r);
         }
-        memcpy(&logprob[i],
-               (const unsigned char *)from->data + i * sizeof(double),
-               sizeof(double));
+        memcpy(packed, all[r].data, all[r].bytes);
+        if (copy_windows(loop, r, logprob, packed, false) * sizeof(double) !=
+            all[r].bytes) {
+            return ce_fail(
+                err, CE_ERR_COMM, "rank %d sent a wrong number of scores", r);
+        }
     }
     return CE_OK;
 }
 
-static enum ce_status create_loop(struct loop *loop, struct ce_error *err)
+static enum ce_status check_scoring(const struct ce_engine *engine,
+                                    const struct ce_scoring *scoring,
+                                    struct ce_error *err)
 {
-    const struct ce_scoring *scoring = loop->scoring;
-    size_t cache = loop->engine->cache.pages * CE_PAGE_TOKENS;
-    size_t context = loop->engine->config.max_positions;
+    size_t cache = engine->cache.pages * CE_PAGE_TOKENS;
+    size_t context = engine->config.max_positions;
 
     if (scoring->window < 2 || scoring->window > context || scoring->window > cache) {
         return ce_fail(
@@ -214,16 +246,43 @@ static enum ce_status create_loop(struct loop *loop, struct ce_error *err)
             context,
             cache);
     }
+    for (size_t i = 0; i < scoring->count; i++) {
+        /* Also the last token of a window, which no step sees, is looked up. */
+        if (scoring->ids[i] < 0 ||
+            (size_t)scoring->ids[i] >= engine->config.vocab_size) {
+            return ce_fail(err,
+                           CE_ERR_ARG,
+                           "token %d is outside the vocabulary of %zu",
+                           scoring->ids[i],
+                           engine->config.vocab_size);
+        }
+    }
+    return CE_OK;
+}
+
+static enum ce_status create_loop(struct loop *loop, struct ce_error *err)
+{
+    const struct ce_scoring *scoring = loop->scoring;
+    size_t cache = loop->engine->cache.pages * CE_PAGE_TOKENS;
+    enum ce_status status = check_scoring(loop->engine, scoring, err);
+
+    if (status != CE_OK) {
+        return status;
+    }
     loop->windows = count_windows(scoring);
     loop->next = (size_t)loop->engine->transport->rank;
     loop->at_once = cache / (scoring->window + CE_PAGE_TOKENS - 1);
+    if (loop->at_once > loop->engine->options.step_tokens) {
+        loop->at_once = loop->engine->options.step_tokens;
+    }
     loop->at_once += loop->at_once == 0;
     loop->window = calloc(loop->at_once, sizeof(loop->window[0]));
     loop->item = calloc(loop->at_once, sizeof(loop->item[0]));
     loop->of_item = calloc(loop->at_once, sizeof(loop->of_item[0]));
     loop->mine = calloc(scoring->count + 1, sizeof(loop->mine[0]));
+    loop->packed = calloc(scoring->count + 1, sizeof(loop->packed[0]));
     if (loop->window == NULL || loop->item == NULL || loop->of_item == NULL ||
-        loop->mine == NULL) {
+        loop->mine == NULL || loop->packed == NULL) {
         return ce_fail(
             err, CE_ERR_NOMEM, "no memory to score %zu tokens", scoring->count);
     }
@@ -231,8 +290,7 @@ static enum ce_status create_loop(struct loop *loop, struct ce_error *err)
         loop->mine[i] = (double)NAN;
     }
     for (size_t i = 0; i < loop->at_once; i++) {
-        enum ce_status status =
-            ce_sequence_create(&loop->window[i].sequence, loop->engine, err);
+        status = ce_sequence_create(&loop->window[i].sequence, loop->engine, err);
 
         if (status != CE_OK) {
             return status;
@@ -250,6 +308,7 @@ static void destroy_loop(struct loop *loop)
     free(loop->item);
     free(loop->of_item);
     free(loop->mine);
+    free(loop->packed);
 }
 
 enum ce_status ce_score(struct ce_engine *engine,

@@ -44,18 +44,21 @@ static enum ce_status check_item(const struct ce_engine *engine,
                                  const struct ce_step_item *item,
                                  struct ce_error *err)
 {
-    size_t length = item->sequence->length + item->count;
+    size_t length = item->sequence->length;
 
-    if (item->count == 0 || item->sequence->last_step == engine->step) {
+    if (item->count == 0 || item->sequence->engine != engine ||
+        item->sequence->last_step == engine->step) {
         return ce_fail(
-            err, CE_ERR_ARG, "a sequence is in a step twice or without tokens");
+            err,
+            CE_ERR_ARG,
+            "a sequence is in a step twice, without tokens or of another engine");
     }
-    if (length > engine->config.max_positions) {
+    if (item->count > engine->config.max_positions - length) {
         return ce_fail(err,
                        CE_ERR_ARG,
                        "a sequence of %zu tokens is longer than the model's context of "
                        "%zu (max_position_embeddings)",
-                       length,
+                       length + item->count,
                        engine->config.max_positions);
     }
     for (size_t i = 0; i < item->count; i++) {

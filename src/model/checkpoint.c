@@ -3,6 +3,7 @@
 
 #include "model/checkpoint.h"
 
+#include "base/hash.h"
 #include "model/checkpoint_parts.h"
 
 #include <dirent.h>
@@ -254,4 +255,14 @@ enum ce_status ce_checkpoint_require(const struct ce_checkpoint *checkpoint,
         *out = *found;
     }
     return status;
+}
+
+uint64_t ce_checkpoint_hash(const struct ce_checkpoint *checkpoint)
+{
+    uint64_t hash = CE_HASH_START;
+
+    for (size_t i = 0; i < checkpoint->files; i++) {
+        hash = ce_hash_u64(hash, ce_safetensors_hash(&checkpoint->file[i], false));
+    }
+    return hash;
 }

@@ -13,6 +13,7 @@
 #include "model/safetensors.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* One tensor and the file it is in. */
 struct ce_checkpoint_entry {
@@ -40,6 +41,10 @@ void ce_checkpoint_close(
 const struct ce_tensor *ce_checkpoint_find(const struct ce_checkpoint *checkpoint,
                                            const char *name,
                                            const char **path);
+
+/* Of names, types, shapes and sizes of all tensors, not of their values: notices
+ * that two hosts have different files at no cost. */
+uint64_t ce_checkpoint_hash(const struct ce_checkpoint *checkpoint);
 
 /* Like find, but a missing tensor, another dtype than F32/BF16/F16 or another
  * shape is CE_ERR_FORMAT with directory, tensor, wanted and found shape. */

@@ -1,5 +1,6 @@
 /* config_check.c - how the fields of a config fit together, and their hash */
 
+#include "base/hash.h"
 #include "model/config.h"
 #include "model/config_parts.h"
 
@@ -66,6 +67,9 @@ check_heads(const struct ce_config *config, const char *file, struct ce_error *e
     return CE_OK;
 }
 
+/* Experts of all layers together: each costs an entry even where it has no weights. */
+#define MAX_EXPERT_LISTS (1 << 20)
+
 static bool product_fits(const size_t *factors, size_t count)
 {
     size_t room = MOST_VALUES;
@@ -89,6 +93,13 @@ check_products(const struct ce_config *config, const char *file, struct ce_error
     const size_t cache[] = {
         2, config->layers, config->max_positions, config->kv_heads, config->head_dim};
 
+    if (config->layers * config->experts > MAX_EXPERT_LISTS) {
+        return ce_fail(err,
+                       CE_ERR_UNSUPPORTED,
+                       "%s: num_hidden_layers times num_experts is over %d",
+                       file,
+                       MAX_EXPERT_LISTS);
+    }
     if (product_fits(experts, 5) && product_fits(attention, 5) &&
         product_fits(cache, 5)) {
         return CE_OK;
@@ -111,14 +122,6 @@ ce_config_check(const struct ce_config *config, const char *file, struct ce_erro
         status = check_products(config, file, err);
     }
     return status;
-}
-
-static uint64_t hash_u64(uint64_t hash, uint64_t value)
-{
-    for (unsigned i = 0; i < 8; i++) {
-        hash = (hash ^ (value >> (8 * i) & 0xff)) * UINT64_C(0x100000001b3);
-    }
-    return hash;
 }
 
 static uint64_t bits_of(double value)
@@ -154,13 +157,13 @@ uint64_t ce_config_hash(const struct ce_config *config)
         (uint64_t)config->dtype,
         config->stop_tokens,
     };
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    uint64_t hash = CE_HASH_START;
 
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        hash = hash_u64(hash, fields[i]);
+        hash = ce_hash_u64(hash, fields[i]);
     }
     for (size_t i = 0; i < config->stop_tokens; i++) {
-        hash = hash_u64(hash, (uint64_t)config->stop_token[i]);
+        hash = ce_hash_u64(hash, (uint64_t)config->stop_token[i]);
     }
     return hash;
 }

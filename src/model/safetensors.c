@@ -2,6 +2,7 @@
 
 #include "model/safetensors.h"
 
+#include "base/hash.h"
 #include "base/json.h"
 #include "model/safetensors_parts.h"
 
@@ -225,4 +226,27 @@ const char *ce_safetensors_metadata(const struct ce_safetensors *file, const cha
         }
     }
     return NULL;
+}
+
+static uint64_t
+hash_entry(uint64_t hash, const struct ce_safetensors_entry *entry, bool values)
+{
+    const struct ce_tensor *tensor = &entry->tensor;
+
+    hash = ce_hash_bytes(hash, entry->name, strlen(entry->name) + 1);
+    hash = ce_hash_u64(hash, (uint64_t)tensor->dtype);
+    for (unsigned i = 0; i < tensor->dims; i++) {
+        hash = ce_hash_u64(hash, tensor->shape[i]);
+    }
+    return values ? ce_hash_bytes(hash, tensor->data, tensor->bytes) : hash;
+}
+
+uint64_t ce_safetensors_hash(const struct ce_safetensors *file, bool values)
+{
+    uint64_t hash = CE_HASH_START;
+
+    for (size_t i = 0; i < file->count; i++) {
+        hash = hash_entry(hash, &file->entries[i], values);
+    }
+    return hash;
 }

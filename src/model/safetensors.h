@@ -14,7 +14,9 @@
 #include "base/status.h"
 #include "base/tensor.h"
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct ce_safetensors_entry {
     char *name;
@@ -48,6 +50,8 @@ CE_MUST_CHECK enum ce_status ce_safetensors_parse(struct ce_safetensors *file,
 /* NULL when there is no such tensor. */
 const struct ce_tensor *ce_safetensors_find(const struct ce_safetensors *file,
                                             const char *name);
+/* Of names, types and shapes, with `values` also of the data. */
+uint64_t ce_safetensors_hash(const struct ce_safetensors *file, bool values);
 /* NULL when there is no such key. */
 const char *ce_safetensors_metadata(const struct ce_safetensors *file, const char *key);
 

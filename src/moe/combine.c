@@ -5,17 +5,17 @@
 #include <string.h>
 
 /* The row of results of assignment `index`. */
-static const float *find_result(const struct ce_plan *plan,
-                                const float *const *results,
-                                size_t index,
-                                size_t width)
+static const unsigned char *find_result(const struct ce_plan *plan,
+                                        const unsigned char *const *results,
+                                        size_t index,
+                                        const struct ce_wire *wire)
 {
     size_t rank = 0;
 
     while (index >= plan->assignment_begin[rank + 1]) {
         rank++;
     }
-    return results[rank] + (index - plan->assignment_begin[rank]) * width;
+    return results[rank] + (index - plan->assignment_begin[rank]) * wire->row_bytes;
 }
 
 /* The assignment of a token that is next after `previous` in index order, which
@@ -34,23 +34,22 @@ static size_t next_by_owner(const struct ce_plan *plan, size_t token, size_t pre
     return next;
 }
 
-void ce_combine_sum(const struct ce_kernels *kernels,
-                    const struct ce_plan *plan,
+void ce_combine_sum(const struct ce_plan *plan,
                     enum ce_combine_order order,
-                    const float *const *results,
+                    const unsigned char *const *results,
                     float *y,
-                    size_t width)
+                    const struct ce_wire *wire)
 {
 #pragma omp parallel for schedule(static)
     for (size_t t = 0; t < plan->tokens; t++) {
         size_t index = SIZE_MAX;
 
-        memset(y + t * width, 0, width * sizeof(float));
+        memset(y + t * wire->width, 0, wire->width * sizeof(float));
         for (size_t i = 0; i < plan->mains; i++) {
             index = order == CE_COMBINE_ROUTER ? plan->result[t * plan->mains + i]
                                                : next_by_owner(plan, t, index);
-            kernels->add_scaled(
-                y + t * width, find_result(plan, results, index, width), 1.0F, width);
+            ce_wire_add(
+                wire, y + t * wire->width, find_result(plan, results, index, wire));
         }
     }
 }

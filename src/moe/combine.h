@@ -8,8 +8,8 @@
 #ifndef CE_MOE_COMBINE_H
 #define CE_MOE_COMBINE_H
 
-#include "kernels/kernels.h"
 #include "moe/plan.h"
+#include "moe/wire.h"
 
 #include <stddef.h>
 
@@ -20,13 +20,12 @@ enum ce_combine_order {
     CE_COMBINE_OWNER_FOR_TESTS,
 };
 
-/* y[t] = sum over positions of the token's results.
- * results[r]: [assignments to r][width], in the order of the plan. */
-void ce_combine_sum(const struct ce_kernels *kernels,
-                    const struct ce_plan *plan,
+/* y [tokens][wire->width]: y[t] = sum over positions of the token's results.
+ * results[r]: [assignments to r][row_bytes], in the order of the plan. */
+void ce_combine_sum(const struct ce_plan *plan,
                     enum ce_combine_order order,
-                    const float *const *results,
+                    const unsigned char *const *results,
                     float *y,
-                    size_t width);
+                    const struct ce_wire *wire);
 
 #endif

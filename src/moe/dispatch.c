@@ -46,14 +46,14 @@ void ce_outbox_fail(struct ce_outbox *outbox,
 }
 
 size_t ce_dispatch_capacity(
-    size_t tokens, size_t mains, size_t auxiliary, size_t ranks, size_t width)
+    size_t tokens, size_t mains, size_t auxiliary, size_t ranks, size_t row_bytes)
 {
     size_t rows = tokens * (mains < ranks ? mains : ranks);
     size_t pairs = tokens * mains + rows * auxiliary;
 
     /* The fixed parts of a message occur once a rank. */
-    return ranks * ce_message_dispatch_bytes(0, 0, width) +
-           ce_message_dispatch_bytes(rows, pairs, width) + ranks * 128;
+    return ranks * ce_message_dispatch_bytes(0, 0, row_bytes) +
+           ce_message_dispatch_bytes(rows, pairs, row_bytes) + ranks * 128;
 }
 
 /* The pairs of one row; returns how many were written. */
@@ -85,16 +85,16 @@ static void pack_message(unsigned char *message,
                          size_t rank,
                          size_t auxiliary,
                          const float *x,
-                         size_t width)
+                         const struct ce_wire *wire)
 {
     size_t first = plan->row_begin[rank];
     size_t rows = plan->row_begin[rank + 1] - first;
     size_t mains = plan->assignment_begin[rank + 1] - plan->assignment_begin[rank];
     size_t pairs = mains + rows * auxiliary;
     struct ce_pair *pair = ce_message_pairs(message, rows);
-    float *out = ce_message_dispatch_rows(message, rows, pairs);
+    unsigned char *out = ce_message_dispatch_rows(message, rows, pairs);
 
-    ce_message_write_header(message, key, rows, pairs, auxiliary, width);
+    ce_message_write_header(message, key, rows, pairs, auxiliary, wire->row_bytes);
     memcpy(ce_message_row_mains(message),
            plan->row_mains + first,
            rows * sizeof(plan->row_mains[0]));
@@ -102,7 +102,7 @@ static void pack_message(unsigned char *message,
         size_t token = plan->row_token[first + i];
 
         pair += pack_pairs(pair, plan, routing, owner, token, rank, auxiliary);
-        memcpy(out + i * width, x + token * width, width * sizeof(x[0]));
+        ce_wire_encode(wire, out + i * wire->row_bytes, x + token * wire->width);
     }
 }
 
@@ -113,7 +113,7 @@ void ce_dispatch_pack(struct ce_outbox *outbox,
                       const struct ce_placement *placement,
                       size_t auxiliary,
                       const float *x,
-                      size_t width)
+                      const struct ce_wire *wire)
 {
     const uint16_t *owner = placement->owner + key->layer * placement->experts;
 
@@ -125,7 +125,7 @@ void ce_dispatch_pack(struct ce_outbox *outbox,
         ce_outbox_reserve(
             outbox,
             r,
-            ce_message_dispatch_bytes(rows, mains + rows * auxiliary, width));
+            ce_message_dispatch_bytes(rows, mains + rows * auxiliary, wire->row_bytes));
     }
 #pragma omp parallel for schedule(dynamic)
     for (size_t r = 0; r < plan->ranks; r++) {
@@ -137,7 +137,7 @@ void ce_dispatch_pack(struct ce_outbox *outbox,
                      r,
                      auxiliary,
                      x,
-                     width);
+                     wire);
     }
 }
 
@@ -149,7 +149,12 @@ enum ce_status ce_messages_receive(struct ce_transport *transport,
     enum ce_status status = ce_exchange_finish(transport, slot, err);
 
     for (int r = 0; status == CE_OK && r < transport->ranks; r++) {
-        status = ce_message_check(&transport->slot[slot].received[r], key, r, err);
+        const struct ce_bytes *message = &transport->slot[slot].received[r];
+
+        status = ce_message_check(message, key, r, err);
+        if (status != CE_OK && !ce_message_tells_failure(message)) {
+            ce_transport_fail(transport);
+        }
     }
     return status;
 }

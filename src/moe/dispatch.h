@@ -9,6 +9,7 @@
 #include "moe/message.h"
 #include "moe/plan.h"
 #include "moe/router.h"
+#include "moe/wire.h"
 
 #include <stddef.h>
 
@@ -40,9 +41,9 @@ void ce_outbox_fail(struct ce_outbox *outbox,
 
 /* Largest outbox a dispatch of `tokens` tokens can need. */
 size_t ce_dispatch_capacity(
-    size_t tokens, size_t mains, size_t auxiliary, size_t ranks, size_t width);
+    size_t tokens, size_t mains, size_t auxiliary, size_t ranks, size_t row_bytes);
 
-/* Writes the messages of a plan: x [tokens][width], and of each token the pairs
+/* Writes the messages of a plan: x [tokens][wire->width], and of each token the pairs
  * of its mains at the destination and its `auxiliary` last experts. */
 void ce_dispatch_pack(struct ce_outbox *outbox,
                       const struct ce_message_key *key,
@@ -51,7 +52,7 @@ void ce_dispatch_pack(struct ce_outbox *outbox,
                       const struct ce_placement *placement,
                       size_t auxiliary,
                       const float *x,
-                      size_t width);
+                      const struct ce_wire *wire);
 
 /* Waits for the messages of an exchange and checks their headers. All of them
  * are taken before a failure is returned (that of the lowest rank), so that all

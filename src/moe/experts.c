@@ -78,7 +78,7 @@ static enum ce_status count_view(struct ce_experts *experts,
 
 static void place_view(struct ce_experts *experts,
                        const struct ce_dispatch_view *view,
-                       float *result)
+                       unsigned char *result)
 {
     const struct ce_pair *pair = view->pairs;
 
@@ -87,14 +87,15 @@ static void place_view(struct ce_experts *experts,
 
         for (size_t j = 0; j < mains; j++) {
             size_t index = experts->begin[pair[j].expert]++;
+            struct ce_assignment *assignment = &experts->assignment[index];
 
-            experts->assignment[index] =
-                (struct ce_assignment){.x = view->x + i * experts->hidden,
+            *assignment =
+                (struct ce_assignment){.x = view->x + i * experts->wire.row_bytes,
                                        .auxiliary = pair + mains,
-                                       .out = result,
                                        .weight = pair[j].weight,
                                        .expert = pair[j].expert};
-            result += experts->hidden;
+            assignment->out = result;
+            result += experts->wire.row_bytes;
         }
         pair += mains + view->auxiliary;
     }
@@ -103,7 +104,7 @@ static void place_view(struct ce_experts *experts,
 enum ce_status ce_experts_collect(struct ce_experts *experts,
                                   const struct ce_layer_weights *layer,
                                   const struct ce_dispatch_view *view,
-                                  float *const *results,
+                                  unsigned char *const *results,
                                   size_t sources,
                                   struct ce_error *err)
 {
@@ -154,19 +155,22 @@ static uint64_t scale_inputs(const struct tile *tile,
         const struct ce_assignment *a = &tile->assignment[i];
         float *gate = experts->gate_input + i * hidden;
         float *up = experts->up_input + i * hidden;
+        const float *x = NULL;
 
         if (tile->auxiliary == 0) {
-            memcpy(gate, a->x, hidden * sizeof(float));
+            ce_wire_decode(&experts->wire, gate, a->x);
             continue;
         }
+        /* The place of the result is free until then. */
+        x = ce_wire_view(&experts->wire, a->x, experts->down + i * hidden);
         uniform += ce_compressed_theta(table,
                                        a->auxiliary,
                                        tile->auxiliary,
                                        gate,
                                        experts->down_scale + i * experts->intermediate,
                                        up);
-        kernels->multiply(gate, gate, a->x, hidden);
-        kernels->multiply(up, up, a->x, hidden);
+        kernels->multiply(gate, gate, x, hidden);
+        kernels->multiply(up, up, x, hidden);
     }
     return uniform;
 }
@@ -248,14 +252,16 @@ static size_t write_results(const struct tile *tile)
 #pragma omp parallel for schedule(static) reduction(min : bad)
     for (size_t i = 0; i < tile->rows; i++) {
         const struct ce_assignment *a = &tile->assignment[i];
-        const float *down = experts->down + i * hidden;
+        float *down = experts->down + i * hidden;
 
         for (size_t j = 0; j < hidden; j++) {
-            a->out[j] = a->weight * down[j];
+            down[j] = a->weight * down[j];
         }
-        if (!experts->kernels->all_finite(a->out, hidden) && a->expert < bad) {
-            bad = a->expert;
+        if (!experts->kernels->all_finite(down, hidden)) {
+            bad = a->expert < bad ? a->expert : bad;
+            continue;
         }
+        ce_wire_encode(&experts->wire, a->out, down);
     }
     return bad;
 }

@@ -16,14 +16,15 @@
 #include "model/weights.h"
 #include "moe/compressed.h"
 #include "moe/message.h"
+#include "moe/wire.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
 struct ce_assignment {
-    const float *x;                  /* [hidden] */
+    const unsigned char *x;          /* a row as it arrived */
     const struct ce_pair *auxiliary; /* of the token */
-    float *out;                      /* [hidden] */
+    unsigned char *out;              /* the row of its result */
     float weight;
     uint16_t expert;
 };
@@ -37,6 +38,7 @@ struct ce_segment {
 
 struct ce_experts {
     const struct ce_kernels *kernels;
+    struct ce_wire wire; /* of the rows, width hidden */
     size_t experts;
     size_t hidden;
     size_t intermediate;
@@ -52,7 +54,7 @@ struct ce_experts {
     float *gate;                      /* [tile][intermediate], then h */
     float *up;                        /* [tile][intermediate] */
     float *down;                      /* [tile][hidden] */
-    uint64_t uniform_thetas;          /* tokens whose auxiliary weights summed to 0 */
+    uint64_t uniform_thetas; /* assignments whose auxiliary weights summed to 0 */
 };
 
 /* Sizes in `experts` must be set; takes the arrays from the arena. */
@@ -61,11 +63,11 @@ void ce_experts_take(struct ce_experts *experts, struct ce_arena *arena);
 /* Groups the rows of one dispatch view per source, together at most `capacity`
  * assignments. results[s] is where the rows
  * for source s go, one an assignment in the order of the view. Errors: an expert
- * that is not resident here, a position or an id out of range. */
+ * id out of range, a main expert that is not resident here. */
 CE_MUST_CHECK enum ce_status ce_experts_collect(struct ce_experts *experts,
                                                 const struct ce_layer_weights *layer,
                                                 const struct ce_dispatch_view *view,
-                                                float *const *results,
+                                                unsigned char *const *results,
                                                 size_t sources,
                                                 struct ce_error *err);
 

@@ -27,14 +27,14 @@ size_t ce_message_metadata_bytes(size_t rows, size_t pairs)
     return align_up(pairs_offset(rows) + pairs * sizeof(struct ce_pair), ALIGNMENT);
 }
 
-size_t ce_message_dispatch_bytes(size_t rows, size_t pairs, size_t width)
+size_t ce_message_dispatch_bytes(size_t rows, size_t pairs, size_t row_bytes)
 {
-    return ce_message_metadata_bytes(rows, pairs) + rows * width * sizeof(float);
+    return ce_message_metadata_bytes(rows, pairs) + rows * row_bytes;
 }
 
-size_t ce_message_combine_bytes(size_t rows, size_t width)
+size_t ce_message_combine_bytes(size_t rows, size_t row_bytes)
 {
-    return sizeof(struct ce_message_header) + rows * width * sizeof(float);
+    return sizeof(struct ce_message_header) + rows * row_bytes;
 }
 
 static struct ce_message_header start_header(const struct ce_message_key *key)
@@ -50,14 +50,14 @@ void ce_message_write_header(void *message,
                              size_t rows,
                              size_t pairs,
                              size_t auxiliary,
-                             size_t width)
+                             size_t row_bytes)
 {
     struct ce_message_header header = start_header(key);
 
     header.rows = (uint32_t)rows;
     header.pairs = (uint32_t)pairs;
     header.auxiliary = (uint32_t)auxiliary;
-    header.width = (uint32_t)width;
+    header.row_bytes = (uint32_t)row_bytes;
     memcpy(message, &header, sizeof(header));
 }
 
@@ -86,12 +86,12 @@ struct ce_pair *ce_message_pairs(void *message, size_t rows)
     return (void *)((unsigned char *)message + pairs_offset(rows));
 }
 
-float *ce_message_dispatch_rows(void *message, size_t rows, size_t pairs)
+unsigned char *ce_message_dispatch_rows(void *message, size_t rows, size_t pairs)
 {
     return (void *)((unsigned char *)message + ce_message_metadata_bytes(rows, pairs));
 }
 
-float *ce_message_combine_rows(void *message)
+unsigned char *ce_message_combine_rows(void *message)
 {
     return (void *)((unsigned char *)message + sizeof(struct ce_message_header));
 }
@@ -155,6 +155,17 @@ enum ce_status ce_message_check(const struct ce_bytes *message,
     return CE_OK;
 }
 
+bool ce_message_tells_failure(const struct ce_bytes *message)
+{
+    struct ce_message_header header;
+
+    if (message->bytes < sizeof(header)) {
+        return false;
+    }
+    memcpy(&header, message->data, sizeof(header));
+    return header.magic == MAGIC && header.status != CE_OK;
+}
+
 static enum ce_status bad_counts(int source, const char *phase, struct ce_error *err)
 {
     return ce_fail(err,
@@ -165,7 +176,7 @@ static enum ce_status bad_counts(int source, const char *phase, struct ce_error 
 }
 
 enum ce_status ce_message_read_dispatch(const struct ce_bytes *message,
-                                        size_t width,
+                                        size_t row_bytes,
                                         size_t auxiliary,
                                         int source,
                                         struct ce_dispatch_view *view,
@@ -176,9 +187,10 @@ enum ce_status ce_message_read_dispatch(const struct ce_bytes *message,
     size_t mains = 0;
 
     memcpy(&header, data, sizeof(header));
-    if (header.width != width || header.auxiliary != auxiliary ||
+    if (header.row_bytes != row_bytes || header.auxiliary != auxiliary ||
         header.rows > message->bytes || header.pairs > message->bytes ||
-        ce_message_dispatch_bytes(header.rows, header.pairs, width) != message->bytes) {
+        ce_message_dispatch_bytes(header.rows, header.pairs, row_bytes) !=
+            message->bytes) {
         return bad_counts(source, "dispatch", err);
     }
     view->rows = header.rows;
@@ -199,16 +211,16 @@ enum ce_status ce_message_read_dispatch(const struct ce_bytes *message,
 
 enum ce_status ce_message_read_combine(const struct ce_bytes *message,
                                        size_t rows,
-                                       size_t width,
+                                       size_t row_bytes,
                                        int source,
-                                       const float **results,
+                                       const unsigned char **results,
                                        struct ce_error *err)
 {
     struct ce_message_header header;
 
     memcpy(&header, message->data, sizeof(header));
-    if (header.width != width || header.rows != rows ||
-        ce_message_combine_bytes(rows, width) != message->bytes) {
+    if (header.row_bytes != row_bytes || header.rows != rows ||
+        ce_message_combine_bytes(rows, row_bytes) != message->bytes) {
         return bad_counts(source, "combine", err);
     }
     *results = (const void *)((const unsigned char *)message->data + sizeof(header));

@@ -24,6 +24,7 @@ static size_t most_assignments(const struct ce_moe *moe)
 static void take_work(struct ce_moe *moe, struct ce_arena *arena)
 {
     moe->work.kernels = moe->kernels;
+    moe->work.wire = moe->wire;
     moe->work.experts = moe->experts;
     moe->work.hidden = moe->hidden;
     moe->work.intermediate = moe->intermediate;
@@ -43,20 +44,33 @@ void ce_moe_take(struct ce_moe *moe, struct ce_arena *arena)
     moe->routing.expert = ce_arena_take(arena, tokens * moe->top_k, sizeof(uint16_t));
     moe->routing.weight = ce_arena_take(arena, tokens * moe->top_k, sizeof(float));
     ce_plan_take(&moe->plan, arena, tokens, moe->mains, ranks);
-    ce_outbox_take(
-        &moe->dispatch,
-        arena,
-        ce_dispatch_capacity(tokens, moe->mains, moe->auxiliary, ranks, moe->hidden),
-        ranks);
+    ce_outbox_take(&moe->dispatch,
+                   arena,
+                   ce_dispatch_capacity(
+                       tokens, moe->mains, moe->auxiliary, ranks, moe->wire.row_bytes),
+                   ranks);
     ce_outbox_take(&moe->combine,
                    arena,
                    ranks * 2 * ce_message_combine_bytes(0, 0) +
-                       results * moe->hidden * sizeof(float),
+                       results * moe->wire.row_bytes,
                    ranks);
     moe->view = ce_arena_take(arena, ranks, sizeof(moe->view[0]));
     moe->outgoing = ce_arena_take(arena, ranks, sizeof(moe->outgoing[0]));
     moe->incoming = ce_arena_take(arena, ranks, sizeof(moe->incoming[0]));
     take_work(moe, arena);
+}
+
+size_t ce_moe_receive_bytes(const struct ce_moe *moe)
+{
+    size_t peers = (size_t)moe->transport->ranks - 1;
+    size_t shard = ce_placement_largest_shard(moe->placement);
+    size_t results = moe->max_tokens * min_size(moe->mains, shard);
+    size_t pairs = results + moe->max_tokens * moe->auxiliary;
+    size_t rows =
+        ce_message_dispatch_bytes(moe->max_tokens, pairs, moe->wire.row_bytes) +
+        ce_message_combine_bytes(results, moe->wire.row_bytes);
+
+    return peers * (rows + rows / 2);
 }
 
 static void end_stage(struct ce_moe *moe, enum ce_moe_stage stage, uint64_t *since)
@@ -109,16 +123,41 @@ static enum ce_status route(struct ce_moe *moe,
     return CE_OK;
 }
 
-/* Collective: sends the rows, or the failure, and takes what arrives. */
+/* Collective: sends the outbox, or that this rank failed, and takes what arrives.
+ * A rank that failed keeps its own reason when the transport then fails too. */
+static enum ce_status exchange(struct ce_moe *moe,
+                               enum ce_slot slot,
+                               struct ce_outbox *outbox,
+                               const struct ce_message_key *key,
+                               enum ce_status mine,
+                               struct ce_error *err)
+{
+    struct ce_transport *transport = moe->transport;
+    struct ce_error theirs = {.text = ""};
+    enum ce_status status = CE_OK;
+
+    if (mine != CE_OK) {
+        ce_outbox_fail(outbox, (size_t)transport->ranks, key, mine, err);
+    }
+    status = ce_exchange_start(transport, slot, outbox->message, &theirs);
+    if (status == CE_OK) {
+        status = ce_messages_receive(transport, slot, key, &theirs);
+    }
+    if (transport->failed && mine != CE_OK) {
+        return mine;
+    }
+    if (status != CE_OK) {
+        *err = theirs;
+    }
+    return status;
+}
+
 static enum ce_status dispatch(struct ce_moe *moe,
                                const struct ce_message_key *key,
                                enum ce_status status,
                                const float *x,
                                struct ce_error *err)
 {
-    struct ce_transport *transport = moe->transport;
-    size_t ranks = (size_t)transport->ranks;
-
     if (status == CE_OK) {
         ce_dispatch_pack(&moe->dispatch,
                          key,
@@ -127,15 +166,9 @@ static enum ce_status dispatch(struct ce_moe *moe,
                          moe->placement,
                          moe->auxiliary,
                          x,
-                         moe->hidden);
-    } else {
-        ce_outbox_fail(&moe->dispatch, ranks, key, status, err);
+                         &moe->wire);
     }
-    status = ce_exchange_start(transport, CE_SLOT_DISPATCH, moe->dispatch.message, err);
-    if (status == CE_OK) {
-        status = ce_messages_receive(transport, CE_SLOT_DISPATCH, key, err);
-    }
-    return status;
+    return exchange(moe, CE_SLOT_DISPATCH, &moe->dispatch, key, status, err);
 }
 
 /* Reads what arrived and lays out the results for each source. */
@@ -149,7 +182,7 @@ open_inbox(struct ce_moe *moe, const struct ce_message_key *key, struct ce_error
     for (int r = 0; r < moe->transport->ranks; r++) {
         struct ce_dispatch_view *view = &moe->view[r];
         enum ce_status status = ce_message_read_dispatch(
-            &received[r], moe->hidden, moe->auxiliary, r, view, err);
+            &received[r], moe->wire.row_bytes, moe->auxiliary, r, view, err);
         void *message = NULL;
 
         if (status != CE_OK) {
@@ -159,11 +192,13 @@ open_inbox(struct ce_moe *moe, const struct ce_message_key *key, struct ce_error
         if (assignments > moe->work.capacity) {
             return ce_fail(err, CE_ERR_COMM, "rank %d sent more rows than can be", r);
         }
-        ce_outbox_reserve(&moe->combine,
-                          (size_t)r,
-                          ce_message_combine_bytes(view->assignments, moe->hidden));
+        ce_outbox_reserve(
+            &moe->combine,
+            (size_t)r,
+            ce_message_combine_bytes(view->assignments, moe->wire.row_bytes));
         message = ce_outbox_message(&moe->combine, (size_t)r);
-        ce_message_write_header(message, key, view->assignments, 0, 0, moe->hidden);
+        ce_message_write_header(
+            message, key, view->assignments, 0, 0, moe->wire.row_bytes);
         moe->outgoing[r] = ce_message_combine_rows(message);
     }
     return CE_OK;
@@ -190,35 +225,39 @@ static enum ce_status run_experts(struct ce_moe *moe,
     return status;
 }
 
-/* Collective: returns the results, or the failure, and sums what comes back. */
+/* The results of each rank for this rank's tokens. */
+static enum ce_status read_results(struct ce_moe *moe, struct ce_error *err)
+{
+    struct ce_transport *transport = moe->transport;
+    const size_t *begin = moe->plan.assignment_begin;
+    enum ce_status status = CE_OK;
+
+    for (int r = 0; status == CE_OK && r < transport->ranks; r++) {
+        status = ce_message_read_combine(&transport->slot[CE_SLOT_COMBINE].received[r],
+                                         begin[r + 1] - begin[r],
+                                         moe->wire.row_bytes,
+                                         r,
+                                         &moe->incoming[r],
+                                         err);
+    }
+    if (status != CE_OK) {
+        ce_transport_fail(transport); /* nobody else has noticed */
+    }
+    return status;
+}
+
 static enum ce_status combine(struct ce_moe *moe,
                               const struct ce_message_key *key,
                               enum ce_status status,
                               float *y,
                               struct ce_error *err)
 {
-    struct ce_transport *transport = moe->transport;
-
-    if (status != CE_OK) {
-        ce_outbox_fail(&moe->combine, (size_t)transport->ranks, key, status, err);
-    }
-    status = ce_exchange_start(transport, CE_SLOT_COMBINE, moe->combine.message, err);
+    status = exchange(moe, CE_SLOT_COMBINE, &moe->combine, key, status, err);
     if (status == CE_OK) {
-        status = ce_messages_receive(transport, CE_SLOT_COMBINE, key, err);
-    }
-    for (int r = 0; status == CE_OK && r < transport->ranks; r++) {
-        const size_t *begin = moe->plan.assignment_begin;
-
-        status = ce_message_read_combine(&transport->slot[CE_SLOT_COMBINE].received[r],
-                                         begin[r + 1] - begin[r],
-                                         moe->hidden,
-                                         r,
-                                         &moe->incoming[r],
-                                         err);
+        status = read_results(moe, err);
     }
     if (status == CE_OK) {
-        ce_combine_sum(
-            moe->kernels, &moe->plan, moe->order, moe->incoming, y, moe->hidden);
+        ce_combine_sum(&moe->plan, moe->order, moe->incoming, y, &moe->wire);
     }
     return status;
 }
@@ -228,7 +267,7 @@ static void count(struct ce_moe *moe)
     struct ce_moe_counters *counters = &moe->counters;
     const struct ce_plan *plan = &moe->plan;
     size_t me = (size_t)moe->transport->rank;
-    size_t row = moe->hidden * sizeof(float);
+    size_t row = moe->wire.row_bytes;
 
     counters->tokens += plan->tokens;
     for (size_t r = 0; r < plan->ranks; r++) {

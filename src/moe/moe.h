@@ -20,6 +20,7 @@
 #include "moe/placement.h"
 #include "moe/plan.h"
 #include "moe/router.h"
+#include "moe/wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -56,7 +57,8 @@ struct ce_moe {
     size_t mains;
     size_t auxiliary;
     bool norm_topk_prob;
-    size_t max_tokens; /* of a step on this rank */
+    struct ce_wire wire; /* of rows, width hidden */
+    size_t max_tokens;   /* of a step on this rank */
     enum ce_combine_order order;
 
     /* Taken by ce_moe_take: */
@@ -65,9 +67,9 @@ struct ce_moe {
     struct ce_plan plan;
     struct ce_outbox dispatch;
     struct ce_outbox combine;
-    struct ce_dispatch_view *view; /* [ranks] */
-    float **outgoing;              /* [ranks] results to them */
-    const float **incoming;        /* [ranks] results from them */
+    struct ce_dispatch_view *view;  /* [ranks] */
+    unsigned char **outgoing;       /* [ranks] results to them */
+    const unsigned char **incoming; /* [ranks] results from them */
     struct ce_experts work;
     struct ce_moe_counters counters;
 };
@@ -75,6 +77,10 @@ struct ce_moe {
 /* The settings above must be filled in; takes the rest from the arena (or, with
  * a measuring arena, only computes how much that is). */
 void ce_moe_take(struct ce_moe *moe, struct ce_arena *arena);
+
+/* The most the transport can come to hold for this block's messages: buffers for
+ * each peer that grow by half. After ce_moe_take. */
+size_t ce_moe_receive_bytes(const struct ce_moe *moe);
 
 /* y = MoE(x) for the rank's `tokens` rows [tokens][hidden]; y may not be x.
  * Collective, also with 0 tokens and also for a rank that has already failed in

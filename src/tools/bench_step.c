@@ -99,12 +99,23 @@ static enum ce_status load(struct job *job, struct ce_error *err)
     size_t length = values->prompt_tokens + values->decode_steps + CE_PAGE_TOKENS;
     struct ce_engine_options engine =
         ce_session_engine_options(&job->session, &values->model);
+    char wanted[128];
 
     engine.dummy_weights = values->dummy_given;
     engine.dummy_seed = values->dummy_weights;
     if (engine.cache_tokens == 0) {
         engine.cache_tokens = length * sequences_of(job, 0);
     }
+    (void)snprintf(
+        wanted,
+        sizeof(wanted),
+        "command=bench step\nprompt-tokens=%zu\nbatch=%zu\ndecode-steps=%zu\n"
+        "repeat=%zu\n",
+        values->prompt_tokens,
+        values->batch,
+        values->decode_steps,
+        values->repeat);
+    engine.job = wanted;
     engine.step_logits = sequences_of(job, 0);
     if (engine.step_tokens < engine.step_logits) {
         engine.step_tokens = engine.step_logits;
@@ -240,6 +251,7 @@ static enum ce_status measure(struct job *job, struct ce_error *err)
         }
         if (status == CE_OK && i == 0) {
             ce_engine_reset_counters(job->session.engine);
+            job->session.began_ns = ce_clock_ns();
         }
     }
     return status;
@@ -329,7 +341,6 @@ static enum ce_status work(struct job *job, struct ce_error *err)
         status = ce_agree(job->session.transport, take_buffers(job, err), err);
     }
     if (status == CE_OK) {
-        job->session.began_ns = ce_clock_ns();
         status = measure(job, err);
     }
     if (status == CE_OK) {
@@ -347,8 +358,12 @@ static int run(const void *untyped)
     struct ce_error err = {.text = ""};
     int code = CE_EXIT_DONE;
     int printed = CE_EXIT_DONE;
-    enum ce_status status =
-        ce_session_open(&job.session, "bench step", &job.values->run, &err);
+    enum ce_status status = CE_OK;
+
+    if (!ce_check_model_values("bench step", &job.values->model)) {
+        return CE_EXIT_USAGE;
+    }
+    status = ce_session_open(&job.session, "bench step", &job.values->run, &err);
 
     if (status == CE_OK) {
         status = work(&job, &err);

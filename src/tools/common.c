@@ -8,6 +8,8 @@
 #include <math.h>
 #include <stdio.h>
 
+static const char *const wires[] = {"f32", "bf16", "int8", NULL};
+
 const struct ce_option ce_model_options[] = {
     {.name = "model",
      .short_name = 'm',
@@ -44,6 +46,16 @@ const struct ce_option ce_model_options[] = {
      .max = INT_MAX,
      .help = "Drop the N activated experts with the lowest routing weights without "
              "compensation: the ablation to compare with."},
+    {.name = "wire",
+     .kind = CE_OPTION_STRING,
+     .argument = "FORMAT",
+     .field = offsetof(struct ce_model_values, wire),
+     .initial = "f32",
+     .choices = wires,
+     .help =
+         "How rows travel between ranks: f32 exactly; bf16 rounds each value by at "
+         "most 2^-8 of it; int8 by at most 1/254 of the largest of 128 values. Own "
+         "rows are rounded alike, so results do not depend on the number of ranks."},
     {0}};
 
 static const char *const transports[] = {"auto", "self", "mpi", "ucx", NULL};
@@ -81,7 +93,8 @@ const struct ce_option ce_run_options[] = {
      .argument = "N",
      .field = offsetof(struct ce_run_values, cache_tokens),
      .initial = "0",
-     .initial_help = "what the job needs, up to 32 of its longest sequences",
+     .initial_help = "0: what the job needs (generate: at most 32 of its longest "
+                     "sequences at once)",
      .min = 0,
      .max = 1 << 28,
      .help = "Tokens of a rank's KV cache."},
@@ -109,6 +122,21 @@ int ce_report_failure(const char *command, const struct ce_error *err)
         ce_log(CE_LOG_ERROR, "%s: %s", command, err->text);
     }
     return CE_EXIT_FAILED;
+}
+
+bool ce_check_model_values(const char *command, const struct ce_model_values *values)
+{
+    if (values->truncated == 0 || values->compressed <= 0) {
+        return true;
+    }
+    if (ce_log_is_speaker()) {
+        ce_log(CE_LOG_ERROR,
+               "%s: --compressed %d and --truncated %d exclude each other",
+               command,
+               values->compressed,
+               values->truncated);
+    }
+    return false;
 }
 
 int ce_finish_output(void)

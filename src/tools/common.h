@@ -17,6 +17,7 @@ struct ce_model_values {
     const char *compressed_experts;
     int compressed; /* -1: by the checkpoint */
     int truncated;
+    const char *wire;
 };
 
 /* How a job runs; nothing of it changes results. */
@@ -32,6 +33,10 @@ struct ce_run_values {
 
 extern const struct ce_option ce_model_options[];
 extern const struct ce_option ce_run_options[];
+
+/* Says what is wrong with options that exclude each other; true when all is well.
+ * The exit code is then CE_EXIT_USAGE. */
+bool ce_check_model_values(const char *command, const struct ce_model_values *values);
 
 /* Prints one line on stderr, on the speaking rank only; returns the exit code. */
 int ce_report_failure(const char *command, const struct ce_error *err);

@@ -4,8 +4,10 @@
 #include "base/log.h"
 #include "comm/collective.h"
 #include "engine/generation.h"
+#include "model/config.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tools/commands.h"
+#include "tools/prompts.h"
 #include "tools/session.h"
 
 #include <inttypes.h>
@@ -13,14 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PROMPT_LIMIT ((size_t)256 << 20)
-
 struct values {
     struct ce_model_values model;
     struct ce_run_values run;
-    struct ce_option_list prompts;
-    const char *prompt_file;
-    const char *prompt_lines;
+    struct ce_prompt_values prompt;
     size_t max_tokens;
     double temperature;
     size_t top_k;
@@ -49,6 +47,7 @@ struct job {
     size_t count;
     struct answer *answer;
     struct ce_generation_request *request;
+    size_t cache_tokens;
     uint64_t prompt_tokens;
     uint64_t new_tokens;
     struct ce_decode_stream stream; /* of the answer being printed */
@@ -62,19 +61,19 @@ static const struct ce_option options[] = {
      .short_name = 'p',
      .kind = CE_OPTION_LIST,
      .argument = "TEXT",
-     .field = offsetof(struct values, prompts),
+     .field = offsetof(struct values, prompt.list),
      .help = "One or more prompts, each an argument of its own."},
     {.name = "prompt-file",
      .short_name = 'f',
      .kind = CE_OPTION_STRING,
      .argument = "FILE",
-     .field = offsetof(struct values, prompt_file),
+     .field = offsetof(struct values, prompt.file),
      .help = "Take the whole FILE as one prompt; - is standard input, which is also "
              "read when no prompt is given."},
     {.name = "prompt-lines",
      .kind = CE_OPTION_STRING,
      .argument = "FILE",
-     .field = offsetof(struct values, prompt_lines),
+     .field = offsetof(struct values, prompt.lines),
      .help = "Take each line of FILE (or -) that is not empty as a prompt."},
     {.name = "max-tokens",
      .short_name = 'n',
@@ -127,81 +126,6 @@ static const struct ce_option options[] = {
              "\"ids\", \"text\", \"finish_reason\"}]}."},
     {0}};
 
-/* Appends a prompt to the shared input, with its NUL. */
-static enum ce_status append_prompt(
-    char **input, size_t *bytes, const char *text, size_t length, struct ce_error *err)
-{
-    char *grown = NULL;
-
-    if (memchr(text, '\0', length) != NULL) {
-        return ce_fail(err, CE_ERR_ARG, "a prompt contains a NUL byte");
-    }
-    grown = realloc(*input, *bytes + length + 1);
-    if (grown == NULL) {
-        return ce_fail(err, CE_ERR_NOMEM, "no memory for the prompts");
-    }
-    memcpy(grown + *bytes, text, length);
-    grown[*bytes + length] = '\0';
-    *input = grown;
-    *bytes += length + 1;
-    return CE_OK;
-}
-
-static enum ce_status append_lines(
-    char **input, size_t *bytes, const char *text, size_t length, struct ce_error *err)
-{
-    const char *end = text + length;
-    enum ce_status status = CE_OK;
-
-    while (status == CE_OK && text < end) {
-        const char *newline = memchr(text, '\n', (size_t)(end - text));
-        const char *stop = newline != NULL ? newline : end;
-
-        if (stop > text) {
-            status = append_prompt(input, bytes, text, (size_t)(stop - text), err);
-        }
-        text = stop + 1;
-    }
-    return status;
-}
-
-/* All prompts of the command line and its files, one after the other. */
-static enum ce_status read_prompts(const struct values *values,
-                                   char **input,
-                                   size_t *bytes,
-                                   struct ce_error *err)
-{
-    const char *file = values->prompt_file;
-    char *text = NULL;
-    size_t length = 0;
-    enum ce_status status = CE_OK;
-
-    for (size_t i = 0; status == CE_OK && i < values->prompts.count; i++) {
-        const char *prompt = values->prompts.item[i];
-
-        status = append_prompt(input, bytes, prompt, strlen(prompt), err);
-    }
-    if (file == NULL && values->prompt_lines == NULL && values->prompts.count == 0) {
-        file = "-";
-    }
-    if (status == CE_OK && file != NULL) {
-        status = ce_file_read(file, PROMPT_LIMIT, &text, &length, err);
-        if (status == CE_OK) {
-            status = append_prompt(input, bytes, text, length, err);
-        }
-        free(text);
-        text = NULL;
-    }
-    if (status == CE_OK && values->prompt_lines != NULL) {
-        status = ce_file_read(values->prompt_lines, PROMPT_LIMIT, &text, &length, err);
-        if (status == CE_OK) {
-            status = append_lines(input, bytes, text, length, err);
-        }
-        free(text);
-    }
-    return status;
-}
-
 /* Rank 0 reads, all ranks get: files and standard input need be only there. */
 static enum ce_status share_prompts(struct job *job, struct ce_error *err)
 {
@@ -210,24 +134,12 @@ static enum ce_status share_prompts(struct job *job, struct ce_error *err)
     enum ce_status status = CE_OK;
 
     if (job->session.transport->rank == 0) {
-        status = read_prompts(job->values, &input, &bytes, err);
+        status = ce_prompts_read(&job->values->prompt, &input, &bytes, err);
     }
     status = ce_session_share(
         &job->session, status, input, bytes, &job->input, &job->input_bytes, err);
     free(input);
     return status;
-}
-
-/* Where prompt `index` came from, for messages. */
-static const char *prompt_source(const struct values *values, size_t index)
-{
-    if (index < values->prompts.count) {
-        return "--prompt";
-    }
-    if (index == values->prompts.count && values->prompt_file != NULL) {
-        return values->prompt_file;
-    }
-    return values->prompt_lines != NULL ? values->prompt_lines : "standard input";
 }
 
 static enum ce_status encode_prompts(struct job *job, struct ce_error *err)
@@ -251,7 +163,8 @@ static enum ce_status encode_prompts(struct job *job, struct ce_error *err)
         status = ce_tokenizer_encode(
             job->tokenizer, text, answer->bytes, false, &answer->prompt, err);
         if (status != CE_OK) {
-            ce_error_prefix(err, "prompt %zu (%s)", i, prompt_source(job->values, i));
+            ce_error_prefix(
+                err, "prompt %zu (%s)", i, ce_prompt_source(&job->values->prompt, i));
         }
         job->request[i] = (struct ce_generation_request){
             answer->prompt.id, answer->prompt.count, job->values->max_tokens};
@@ -262,7 +175,7 @@ static enum ce_status encode_prompts(struct job *job, struct ce_error *err)
 }
 
 /* Room for all requests of the fullest rank, up to 32 of the longest. */
-static size_t needed_cache(const struct job *job)
+static size_t needed_cache(const struct job *job, size_t max_positions)
 {
     size_t ranks = (size_t)job->session.transport->ranks;
     size_t longest = 16;
@@ -272,7 +185,7 @@ static size_t needed_cache(const struct job *job)
         size_t sum = 0;
 
         for (size_t i = r; i < job->count; i += ranks) {
-            size_t tokens = ce_generation_cache_tokens(&job->request[i], SIZE_MAX);
+            size_t tokens = ce_generation_cache_tokens(&job->request[i], max_positions);
 
             sum += tokens;
             longest = tokens > longest ? tokens : longest;
@@ -283,13 +196,12 @@ static size_t needed_cache(const struct job *job)
     return fullest > longest ? fullest : longest;
 }
 
-static void print_piece(struct job *job, const struct ce_text *piece)
+static void print_piece(const struct ce_text *piece)
 {
     if (piece->bytes > 0) {
         (void)fwrite(piece->data, 1, piece->bytes, stdout);
         (void)fflush(stdout);
     }
-    (void)job;
 }
 
 /* Prints ids [from, ...) of the answer being streamed as far as they are text. */
@@ -305,7 +217,7 @@ static void stream_ids(struct job *job, size_t from)
     if (job->stream_status == CE_OK && answer->finish != CE_FINISH_NONE) {
         job->stream_status = ce_decode_stream_finish(&job->stream, &piece, job->err);
     }
-    print_piece(job, &piece);
+    print_piece(&piece);
     ce_text_free(&piece);
 }
 
@@ -400,20 +312,36 @@ static enum ce_status generate(struct job *job, struct ce_error *err)
     return status;
 }
 
+/* What the ranks must have alike besides the prompts, which rank 0 shares. */
+static void describe_sampling(const struct values *values, char *text, size_t size)
+{
+    (void)snprintf(text,
+                   size,
+                   "command=generate\nmax-tokens=%zu\ntemperature=%.17g\ntop-k=%zu\n"
+                   "top-p=%.17g\nrandom-seed=%" PRIu64 "\nignore-eos=%d\n",
+                   values->max_tokens,
+                   values->temperature,
+                   values->top_k,
+                   values->top_p,
+                   values->seed,
+                   values->ignore_stop);
+}
+
 static enum ce_status load(struct job *job, struct ce_error *err)
 {
     struct ce_engine_options engine =
         ce_session_engine_options(&job->session, &job->values->model);
-    enum ce_status status = CE_OK;
+    char sampling[256];
 
+    describe_sampling(job->values, sampling, sizeof(sampling));
+    engine.job = sampling;
     if (engine.cache_tokens == 0) {
-        engine.cache_tokens = needed_cache(job);
+        engine.cache_tokens = job->cache_tokens;
     }
-    engine.step_logits =
-        job->count < engine.step_tokens ? job->count : engine.step_tokens;
-    engine.step_logits += engine.step_logits == 0;
-    status = ce_session_load(&job->session, &engine, err);
-    return status;
+    if (job->count < engine.step_logits) {
+        engine.step_logits = job->count;
+    }
+    return ce_session_load(&job->session, &engine, err);
 }
 
 static json_t *describe_answer(const struct job *job, const struct answer *answer)
@@ -448,14 +376,19 @@ static json_t *describe_answer(const struct job *job, const struct answer *answe
 
 static int print_answers(const struct job *job)
 {
-    json_t *results = json_array();
+    json_t *results = NULL;
 
     if (!job->values->json) {
-        json_decref(results);
         return ce_finish_output();
     }
+    results = json_array();
     for (size_t i = 0; i < job->count; i++) {
-        json_array_append_new(results, describe_answer(job, &job->answer[i]));
+        if (json_array_append_new(results, describe_answer(job, &job->answer[i])) !=
+            0) {
+            json_decref(results);
+            ce_log(CE_LOG_ERROR, "generate: answer %zu cannot be written as JSON", i);
+            return CE_EXIT_FAILED;
+        }
     }
     return ce_print_json(json_pack("{s:o}", "results", results));
 }
@@ -473,7 +406,23 @@ static void free_job(struct job *job)
     ce_tokenizer_close(job->tokenizer);
 }
 
-/* Opens what the command needs before the engine, each phase agreed upon. */
+/* Prompts against the model's context, before anything large is taken. */
+static enum ce_status check_prompts(struct job *job, struct ce_error *err)
+{
+    struct ce_config config;
+    enum ce_status status = ce_config_load(&config, job->values->model.model, err);
+
+    for (size_t i = 0; status == CE_OK && i < job->count; i++) {
+        status =
+            ce_generation_check_prompt(&job->request[i], i, config.max_positions, err);
+    }
+    if (status == CE_OK) {
+        job->cache_tokens = needed_cache(job, config.max_positions);
+    }
+    return status;
+}
+
+/* What the command needs before the engine, each phase agreed upon. */
 static enum ce_status prepare(struct job *job, struct ce_error *err)
 {
     enum ce_status status = share_prompts(job, err);
@@ -485,37 +434,50 @@ static enum ce_status prepare(struct job *job, struct ce_error *err)
     if (status == CE_OK) {
         status = encode_prompts(job, err);
     }
+    if (status == CE_OK) {
+        status = check_prompts(job, err);
+    }
     return ce_agree(job->session.transport, status, err);
+}
+
+static int run_job(struct job *job)
+{
+    struct ce_error err = {.text = ""};
+    int code = CE_EXIT_DONE;
+    int printed = CE_EXIT_DONE;
+    enum ce_status status =
+        ce_session_open(&job->session, "generate", &job->values->run, &err);
+
+    if (status == CE_OK) {
+        status = prepare(job, &err);
+    }
+    if (status == CE_OK) {
+        status = load(job, &err);
+    }
+    if (status == CE_OK) {
+        status = generate(job, &err);
+    }
+    if (status == CE_OK && job->session.transport->rank == 0) {
+        printed = print_answers(job);
+    }
+    if (status == CE_OK) {
+        status =
+            ce_session_report(&job->session, job->prompt_tokens, job->new_tokens, &err);
+    }
+    code = ce_session_close(&job->session, status, &err);
+    return code != CE_EXIT_DONE ? code : printed;
 }
 
 static int run(const void *untyped)
 {
     struct job job = {.values = untyped};
-    struct ce_error err = {.text = ""};
-    int code = CE_EXIT_DONE;
-    int printed = CE_EXIT_DONE;
-    enum ce_status status =
-        ce_session_open(&job.session, "generate", &job.values->run, &err);
+    int code = CE_EXIT_USAGE;
 
-    if (status == CE_OK) {
-        status = prepare(&job, &err);
+    if (ce_check_model_values("generate", &job.values->model)) {
+        code = run_job(&job);
     }
-    if (status == CE_OK) {
-        status = load(&job, &err);
-    }
-    if (status == CE_OK) {
-        status = generate(&job, &err);
-    }
-    if (status == CE_OK && job.session.transport->rank == 0) {
-        printed = print_answers(&job);
-    }
-    if (status == CE_OK) {
-        status =
-            ce_session_report(&job.session, job.prompt_tokens, job.new_tokens, &err);
-    }
-    code = ce_session_close(&job.session, status, &err);
     free_job(&job);
-    return code != CE_EXIT_DONE ? code : printed;
+    return code;
 }
 
 static const struct ce_option_group groups[] = {

@@ -221,34 +221,39 @@ static void add_shards(const struct ce_placement *placement,
     }
 }
 
+static void
+find_extremes(struct ce_inspect_memory *memory, const uint64_t *bytes, size_t ranks)
+{
+    memory->experts_least = memory->experts_most = bytes[0];
+    for (size_t r = 1; r < ranks; r++) {
+        uint64_t one = bytes[r];
+
+        memory->experts_least =
+            one < memory->experts_least ? one : memory->experts_least;
+        memory->experts_most = one > memory->experts_most ? one : memory->experts_most;
+    }
+}
+
 static enum ce_status count_shards(struct ce_inspection *inspection,
                                    const struct ce_weights *plan,
                                    struct ce_error *err)
 {
-    struct ce_inspect_memory *memory = &inspection->memory;
     size_t ranks = inspection->ranks;
     struct ce_placement placement = {0};
     uint64_t *bytes = calloc(ranks, sizeof(bytes[0]));
-    enum ce_status status = ce_placement_contiguous(&placement,
-                                                    inspection->config.layers,
-                                                    inspection->config.experts,
-                                                    (int)ranks,
-                                                    err);
+    enum ce_status status = CE_OK;
 
-    if (status == CE_OK && bytes == NULL) {
-        status = ce_fail(err, CE_ERR_NOMEM, "no memory for %zu ranks", ranks);
+    if (bytes == NULL) {
+        return ce_fail(err, CE_ERR_NOMEM, "no memory for %zu ranks", ranks);
     }
+    status = ce_placement_contiguous(&placement,
+                                     inspection->config.layers,
+                                     inspection->config.experts,
+                                     (int)ranks,
+                                     err);
     if (status == CE_OK) {
         add_shards(&placement, plan, bytes);
-        memory->experts_least = memory->experts_most = bytes[0];
-        for (size_t r = 1; r < ranks; r++) {
-            uint64_t one = bytes[r];
-
-            memory->experts_least =
-                one < memory->experts_least ? one : memory->experts_least;
-            memory->experts_most =
-                one > memory->experts_most ? one : memory->experts_most;
-        }
+        find_extremes(&inspection->memory, bytes, ranks);
     }
     ce_placement_destroy(&placement);
     free(bytes);

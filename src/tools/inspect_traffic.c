@@ -8,19 +8,15 @@
 
 /* Layer 0 stands for all: the shards of a contiguous placement are the same. */
 static enum ce_status count_shards(const struct ce_inspection *inspection,
-                                   size_t **shard,
+                                   size_t *shard,
                                    struct ce_error *err)
 {
     struct ce_placement placement = {0};
     enum ce_status status = ce_placement_contiguous(
         &placement, 1, inspection->config.experts, (int)inspection->ranks, err);
 
-    *shard = calloc(inspection->ranks, sizeof((*shard)[0]));
-    if (status == CE_OK && *shard == NULL) {
-        status = ce_fail(err, CE_ERR_NOMEM, "no memory for the ranks");
-    }
     for (size_t e = 0; status == CE_OK && e < placement.experts; e++) {
-        (*shard)[placement.owner[e]]++;
+        shard[placement.owner[e]]++;
     }
     ce_placement_destroy(&placement);
     return status;
@@ -70,17 +66,19 @@ enum ce_status ce_inspect_traffic(struct ce_inspection *inspection,
                                   struct ce_error *err)
 {
     const struct ce_config *config = &inspection->config;
-    size_t *shard = NULL;
-    enum ce_status status = count_shards(inspection, &shard, err);
+    size_t *shard = calloc(inspection->ranks, sizeof(shard[0]));
+    struct ce_traffic_model model = {.experts = config->experts,
+                                     .ranks = inspection->ranks,
+                                     .shard = shard,
+                                     .mains = config->top_k,
+                                     .row_bytes = config->hidden_size * sizeof(float)};
+    enum ce_status status = CE_OK;
 
+    if (shard == NULL) {
+        return ce_fail(err, CE_ERR_NOMEM, "no memory for %zu ranks", inspection->ranks);
+    }
+    status = count_shards(inspection, shard, err);
     if (status == CE_OK) {
-        struct ce_traffic_model model = {.experts = config->experts,
-                                         .ranks = inspection->ranks,
-                                         .shard = shard,
-                                         .mains = config->top_k,
-                                         .row_bytes =
-                                             config->hidden_size * sizeof(float)};
-
         estimate(&model, inspection->traffic[CE_INSPECT_UNCOMPRESSED]);
         model.mains -= inspection->n_ce;
         model.auxiliary = inspection->n_ce;

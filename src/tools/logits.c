@@ -1,11 +1,15 @@
 /* logits.c - `cemoe logits`: the model's output for given ids, as a file */
 
+#include "base/hash.h"
 #include "comm/collective.h"
+#include "model/config.h"
 #include "model/safetensors.h"
 #include "tools/commands.h"
 #include "tools/id_list.h"
 #include "tools/session.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,13 +48,37 @@ static enum ce_status load(struct job *job, struct ce_error *err)
 {
     struct ce_engine_options engine =
         ce_session_engine_options(&job->session, &job->values->model);
+    struct ce_config config;
+    char wanted[128];
+    enum ce_status status = ce_config_load(&config, job->values->model.model, err);
 
+    if (status == CE_OK && job->count > config.max_positions) {
+        status = ce_fail(err,
+                         CE_ERR_ARG,
+                         "--ids has %zu tokens; the model's context is %zu "
+                         "(max_position_embeddings)",
+                         job->count,
+                         config.max_positions);
+    }
+    status = ce_agree(job->session.transport, status, err);
+    if (status != CE_OK) {
+        return status;
+    }
     if (engine.cache_tokens == 0) {
         engine.cache_tokens = job->count;
     }
     if (engine.step_tokens > job->count) {
         engine.step_tokens = job->count;
         engine.step_logits = job->count;
+    }
+    (void)snprintf(
+        wanted,
+        sizeof(wanted),
+        "command=logits\nids=%016" PRIx64 "\n",
+        ce_hash_bytes(CE_HASH_START, job->id, job->count * sizeof(job->id[0])));
+    engine.job = wanted;
+    if (job->session.transport->rank == 0) {
+        engine.extra_bytes = job->count * config.vocab_size * sizeof(float);
     }
     return ce_session_load(&job->session, &engine, err);
 }
@@ -108,40 +136,48 @@ static enum ce_status write_logits(const struct job *job, struct ce_error *err)
 
 static enum ce_status work(struct job *job, struct ce_error *err)
 {
-    enum ce_status status =
-        ce_id_list_parse(job->values->ids, "--ids", &job->id, &job->count, err);
+    enum ce_status status = load(job, err);
 
-    status = ce_agree(job->session.transport, status, err);
-    if (status == CE_OK) {
-        status = load(job, err);
-    }
     if (status == CE_OK) {
         status = run_steps(job, err);
     }
-    if (status == CE_OK && job->session.transport->rank == 0) {
+    if (status != CE_OK) {
+        return status;
+    }
+    if (job->session.transport->rank == 0) {
         status = write_logits(job, err);
     }
-    if (job->session.engine != NULL && !job->session.transport->failed) {
-        status = ce_agree(job->session.transport, status, err);
-    }
+    status = ce_agree(job->session.transport, status, err);
     if (status == CE_OK) {
         status = ce_session_report(&job->session, job->count, 0, err);
     }
     return status;
 }
 
+static int run_job(struct job *job)
+{
+    struct ce_error err = {.text = ""};
+    enum ce_status status =
+        ce_session_open(&job->session, "logits", &job->values->run, &err);
+
+    if (status == CE_OK) {
+        status = work(job, &err);
+    }
+    return ce_session_close(&job->session, status, &err);
+}
+
 static int run(const void *untyped)
 {
     struct job job = {.values = untyped};
     struct ce_error err = {.text = ""};
-    int code = CE_EXIT_DONE;
-    enum ce_status status =
-        ce_session_open(&job.session, "logits", &job.values->run, &err);
+    int code = CE_EXIT_USAGE;
 
-    if (status == CE_OK) {
-        status = work(&job, &err);
+    if (ce_id_list_parse(job.values->ids, "--ids", &job.id, &job.count, &err) !=
+        CE_OK) {
+        (void)ce_report_failure("logits", &err);
+    } else if (ce_check_model_values("logits", &job.values->model)) {
+        code = run_job(&job);
     }
-    code = ce_session_close(&job.session, status, &err);
     free(job.id);
     free(job.logits);
     return code;

@@ -57,7 +57,9 @@ static const struct ce_manual_section sections[] = {
     {"ENVIRONMENT",
      "OMP_NUM_THREADS sets the threads of each rank. mpirun binds a rank to one core "
      "unless told otherwise: with several threads a rank use --map-by slot:PE=T or "
-     "--bind-to none.\n\n"
+     "--bind-to none. On a machine that is shared with other jobs "
+     "OMP_WAIT_POLICY=passive "
+     "keeps threads that wait from spinning on processors others need.\n\n"
      "CEMOE_ISA forces a kernel set (ref, avx2). CEMOE_MEMORY_LIMIT (bytes) makes the "
      "machine look smaller. CEMOE_MODEL, CEMOE_TRANSPORT and CEMOE_DEADLINE_MS are "
      "defaults of the options of these names."},

@@ -65,9 +65,10 @@ static const struct ce_option options[] = {
     {.name = "json",
      .kind = CE_OPTION_FLAG,
      .field = offsetof(struct values, json),
-     .help = "Print {\"tokens\", \"scored\", \"nll\", \"perplexity\", \"window\", "
-             "\"compressed\", \"truncated\"}; with --per-token also \"ids\" and "
-             "\"logprobs\" (null where not scored)."},
+     .help =
+         "Print {\"tokens\", \"scored\", \"nll\", \"perplexity\", \"window\", "
+         "\"compressed\", \"truncated\", \"wire\"}; with --per-token also \"ids\" and "
+         "\"logprobs\" (null where not scored)."},
     {0}};
 
 /* Rank 0 reads the text, all ranks encode it. */
@@ -116,12 +117,20 @@ static enum ce_status load(struct job *job, struct ce_error *err)
 {
     struct ce_engine_options engine =
         ce_session_engine_options(&job->session, &job->values->model);
+    char wanted[128];
 
     if (engine.cache_tokens == 0) {
         size_t window = job->values->window + CE_PAGE_TOKENS;
 
         engine.cache_tokens = window * (engine.step_tokens / job->values->window + 1);
     }
+    (void)snprintf(wanted,
+                   sizeof(wanted),
+                   "command=score\nwindow=%zu\ntext-tokens=%zu\n",
+                   job->values->window,
+                   job->ids.count);
+    engine.job = wanted;
+    engine.extra_bytes = 3 * job->ids.count * sizeof(job->logprob[0]);
     return ce_session_load(&job->session, &engine, err);
 }
 
@@ -190,7 +199,7 @@ static void add_tokens(json_t *object, const struct job *job)
 
 static int print_json(const struct job *job, const struct summary *summary)
 {
-    json_t *object = json_pack("{s:I, s:I, s:f, s:f, s:I, s:I, s:i}",
+    json_t *object = json_pack("{s:I, s:I, s:f, s:f, s:I, s:I, s:i, s:s}",
                                "tokens",
                                (json_int_t)job->ids.count,
                                "scored",
@@ -204,7 +213,9 @@ static int print_json(const struct job *job, const struct summary *summary)
                                "compressed",
                                (json_int_t)job->session.engine->compressed,
                                "truncated",
-                               job->values->model.truncated);
+                               job->values->model.truncated,
+                               "wire",
+                               job->values->model.wire);
 
     if (object != NULL && job->values->per_token) {
         add_tokens(object, job);
@@ -235,35 +246,45 @@ static int print_scores(const struct job *job)
     return job->values->json ? print_json(job, &summary) : print_table(job, &summary);
 }
 
-static int run(const void *untyped)
+static int run_job(struct job *job)
 {
-    struct job job = {.values = untyped};
     struct ce_error err = {.text = ""};
     int code = CE_EXIT_DONE;
     int printed = CE_EXIT_DONE;
     enum ce_status status =
-        ce_session_open(&job.session, "score", &job.values->run, &err);
+        ce_session_open(&job->session, "score", &job->values->run, &err);
 
     if (status == CE_OK) {
-        status = prepare(&job, &err);
+        status = prepare(job, &err);
     }
     if (status == CE_OK) {
-        status = load(&job, &err);
+        status = load(job, &err);
     }
     if (status == CE_OK) {
-        status = score(&job, &err);
+        status = score(job, &err);
     }
-    if (status == CE_OK && job.session.transport->rank == 0) {
-        printed = print_scores(&job);
+    if (status == CE_OK && job->session.transport->rank == 0) {
+        printed = print_scores(job);
     }
     if (status == CE_OK) {
-        status = ce_session_report(&job.session, job.ids.count, 0, &err);
+        status = ce_session_report(&job->session, job->ids.count, 0, &err);
     }
-    code = ce_session_close(&job.session, status, &err);
+    code = ce_session_close(&job->session, status, &err);
+    return code != CE_EXIT_DONE ? code : printed;
+}
+
+static int run(const void *untyped)
+{
+    struct job job = {.values = untyped};
+    int code = CE_EXIT_USAGE;
+
+    if (ce_check_model_values("score", &job.values->model)) {
+        code = run_job(&job);
+    }
     free(job.logprob);
     ce_ids_free(&job.ids);
     ce_tokenizer_close(job.tokenizer);
-    return code != CE_EXIT_DONE ? code : printed;
+    return code;
 }
 
 static const struct ce_option_group groups[] = {
@@ -275,8 +296,9 @@ static const struct ce_option_group groups[] = {
     {0}};
 
 static const struct ce_example examples[] = {
-    {"Perplexity of a text, uncompressed and with 2 of 4 experts compressed",
-     "cemoe score --model deploy/model --file deploy/model/eval/math.txt\n"
+    {"Perplexity of a text",
+     "cemoe score --model deploy/model --file deploy/model/eval/math.txt"},
+    {"The same with 2 of 4 experts compressed",
      "cemoe score --model deploy/model --file deploy/model/eval/math.txt "
      "--compressed-experts deploy/model/ces-math.safetensors"},
     {0}};

@@ -46,7 +46,7 @@ static struct crew this_crew(void)
  * rank then share it, which is the commonest reason for a slow job. */
 static void check_binding(const struct crew *mine)
 {
-    ce_log(CE_LOG_DEBUG,
+    ce_log(ce_log_is_speaker() ? CE_LOG_INFO : CE_LOG_DEBUG,
            "%d thread(s) on %d of %d processor(s)",
            mine->threads,
            mine->allowed,
@@ -135,6 +135,7 @@ struct ce_engine_options ce_session_engine_options(const struct ce_session *sess
     options.compressed_experts = model->compressed_experts;
     options.compressed = model->compressed;
     options.truncated = model->truncated;
+    options.wire = model->wire;
     options.step_tokens = session->run->step_tokens;
     options.step_logits = session->run->step_tokens;
     options.cache_tokens = session->run->cache_tokens;
@@ -166,7 +167,10 @@ enum ce_status ce_session_share(struct ce_session *session,
     struct ce_bytes shared = {0};
 
     *copy = NULL;
+    /* Rank 0 may still be reading what somebody types: no deadline for this. */
+    session->transport->deadline_ms = 0;
     status = ce_agree(session->transport, status, err);
+    session->transport->deadline_ms = session->run->deadline_ms;
     if (status == CE_OK) {
         status = ce_broadcast(
             session->transport, (struct ce_bytes){data, bytes}, &shared, err);
@@ -179,16 +183,12 @@ enum ce_status ce_session_share(struct ce_session *session,
     if (*copy == NULL) {
         status = ce_fail(err, CE_ERR_NOMEM, "no memory for %zu bytes", shared.bytes);
     } else {
-        memcpy(*copy, shared.data, shared.bytes);
+        if (shared.bytes > 0) {
+            memcpy(*copy, shared.data, shared.bytes);
+        }
         (*copy)[shared.bytes] = '\0';
     }
     return ce_agree(session->transport, status, err);
-}
-
-/* After these the ranks no longer agree on where they are. */
-static bool is_fatal(const struct ce_transport *transport)
-{
-    return transport != NULL && transport->failed;
 }
 
 int ce_session_close(struct ce_session *session,
@@ -198,13 +198,14 @@ int ce_session_close(struct ce_session *session,
     int code = CE_EXIT_DONE;
 
     if (status != CE_OK) {
-        bool alone = is_fatal(session->transport);
+        bool started = session->transport != NULL;
+        bool alone = started && session->transport->failed;
 
         code = CE_EXIT_FAILED;
-        if (ce_log_is_speaker() || alone) {
+        if (ce_log_is_speaker() || alone || !started) {
             ce_log(CE_LOG_ERROR, "%s: %s", session->command, err->text);
         }
-        if (alone) {
+        if (alone) { /* the ranks no longer agree on where they are */
             ce_transport_abort(session->transport, code);
         }
     }

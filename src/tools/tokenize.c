@@ -75,19 +75,6 @@ struct result {
     json_t *pieces;      /* with --pieces: one string an id */
 };
 
-/* The tokenizer does not know where a text came from. */
-static enum ce_status
-name_source(const char *source, enum ce_status status, struct ce_error *err)
-{
-    char text[sizeof(err->text)];
-
-    if (status == CE_OK) {
-        return status;
-    }
-    memcpy(text, err->text, sizeof(text));
-    return ce_fail(err, status, "%.200s: %.270s", source, text);
-}
-
 static enum ce_status encode_file(const struct values *values,
                                   const struct ce_tokenizer *tokenizer,
                                   struct ce_ids *ids,
@@ -100,7 +87,9 @@ static enum ce_status encode_file(const struct values *values,
     if (status == CE_OK) {
         status = ce_tokenizer_encode(
             tokenizer, text, bytes, values->plain_specials, ids, err);
-        status = name_source(values->file, status, err);
+        if (status != CE_OK) {
+            ce_error_prefix(err, "%s", values->file);
+        }
     }
     free(text);
     return status;
@@ -118,7 +107,10 @@ static enum ce_status encode_text(const struct values *values,
                                                 ids,
                                                 err);
 
-    return name_source("--text", status, err);
+    if (status != CE_OK) {
+        ce_error_prefix(err, "--text");
+    }
+    return status;
 }
 
 static enum ce_status decode(const struct ce_tokenizer *tokenizer,
@@ -129,7 +121,10 @@ static enum ce_status decode(const struct ce_tokenizer *tokenizer,
     enum ce_status status =
         ce_tokenizer_decode(tokenizer, ids->id, ids->count, false, &result->text, err);
 
-    return name_source("--decode", status, err);
+    if (status != CE_OK) {
+        ce_error_prefix(err, "--decode");
+    }
+    return status;
 }
 
 static enum ce_status add_pieces(const struct ce_tokenizer *tokenizer,

@@ -25,10 +25,10 @@ class BadInput(cemoe.TestCase):
         super().setUp()
         self.model = self.copy_model()
 
-    def assert_failure(self, arguments, *parts, stdin=b"", **extra):
+    def assert_failure(self, arguments, *parts, stdin=b"", code=1, **extra):
         """`arguments` name something in our directory, which identifies the processes."""
         done = cemoe.run(*arguments, "--quiet", ranks=cemoe.RANKS, stdin=stdin, **extra)
-        self.assertEqual(done.code, 1, done.err)
+        self.assertEqual(done.code, code, done.err)
         self.assertEqual(done.raw, b"")
         self.assertEqual(len(done.ours), 1, done.err)
         self.assertTrue(done.ours[0].startswith(f"cemoe: error: {arguments[0]}: "), done.ours[0])
@@ -243,7 +243,7 @@ class CompressedExperts(BadInput):
                 self.assert_failure(self.logits(*arguments), "n_ce", "0 to 3")
 
     def test_both_kinds_of_leaving_out(self):
-        self.assert_failure(self.logits("--compressed", 1, "--truncated", 1), "--compressed", "--truncated")
+        self.assert_failure(self.logits("--compressed", 1, "--truncated", 1), "--compressed", "--truncated", code=2)
 
     def test_table_of_another_shape(self):
         tables = self.dir / "tables.safetensors"
@@ -279,7 +279,17 @@ class Requests(BadInput):
     def test_nothing_to_do(self):
         empty = self.write("empty", b"")
         self.assert_failure(self.score("--file", empty), empty)
+        self.assert_failure(self.generate("--prompt-lines", empty), empty, "no prompts")
+        self.assert_failure(self.generate("--prompt-file", empty), "empty")
         self.assert_failure(self.logits(ids="50,2048"), "2048", "vocabulary")
+        self.assert_failure(self.logits(ids="50,x"), "--ids", "x", code=2)
+
+    def test_more_tokens_than_the_context_end_at_it(self):
+        done = cemoe.run("generate", "--model", self.model, "--prompt", " =", "--max-tokens", 16000000, "--ignore-eos",
+                         "--json", "--quiet", ranks=cemoe.RANKS, CEMOE_MEMORY_LIMIT=str(1 << 30))
+        self.assertEqual(done.code, 0, done.err)
+        result = json.loads(done.raw)["results"][0]
+        self.assertEqual((len(result["ids"]), result["finish_reason"]), (1023, "length"))
 
     def test_not_enough_memory(self):
         self.assert_failure(self.logits(), "memory", CEMOE_MEMORY_LIMIT="1000000")

@@ -5,9 +5,9 @@ import os, pathlib, subprocess, sys
 RANKS = (1, 2, 3, 4, 5, 7)
 
 
-def run(program, ranks, model, tables, order, threads):
+def run(program, ranks, model, tables, order, threads, wire="f32"):
     mpirun = pathlib.Path(__file__).with_name("mpirun.sh")
-    done = subprocess.run([mpirun, str(ranks), program, model, tables, order], stdin=subprocess.DEVNULL,
+    done = subprocess.run([mpirun, str(ranks), program, model, tables, order, wire], stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": str(threads)})
     if done.returncode == 77:
         sys.exit(77)
@@ -26,6 +26,11 @@ def main(program, model, transport="mpi"):
         print(f"tables {tables}: {sorted(set(hashes.values()))}")
         if len(set(hashes.values())) != 1:
             wrong.append(f"tables {tables}: bits depend on ranks or threads: {hashes}")
+    for wire in ("bf16", "int8"):
+        hashes = {n: run(program, n, model, f"{model}/ces-math.safetensors", "router", 1, wire) for n in (1, 2, 3, 5)}
+        print(f"wire {wire}: {sorted(set(hashes.values()))}")
+        if len(set(hashes.values())) != 1:
+            wrong.append(f"wire {wire}: bits depend on ranks: {hashes}")
     # Uncompressed only: of the two main experts left by compression either order gives the same sum.
     if len({run(program, n, model, "-", "owner", 1) for n in (1, 2, 5)}) == 1:
         wrong.append("summing by owner was not noticed")

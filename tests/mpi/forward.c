@@ -1,6 +1,6 @@
 /* forward.c - the model over all ranks: same bits, counted bytes, resident shard
  *
- *     forward MODEL TABLES ORDER     ORDER: router | owner
+ *     forward MODEL TABLES ORDER WIRE     ORDER: router | owner; WIRE: f32, bf16, int8
  *
  * Four sequences, on rank i mod ranks, fed in pieces that depend on the number of
  * ranks; rank 0 prints a hash of all logits in the order of the sequences, which
@@ -85,6 +85,7 @@ static void open_run(struct run *run, char **argv)
     ce_engine_options_init(&options);
     options.model = argv[1];
     options.compressed_experts = strcmp(argv[2], "-") == 0 ? NULL : argv[2];
+    options.wire = argv[4];
     options.step_tokens = SEQUENCES * TOKENS;
     options.step_logits = SEQUENCES * TOKENS;
     options.cache_tokens = SEQUENCES * (TOKENS + CE_PAGE_TOKENS);
@@ -236,7 +237,7 @@ int main(int argc, char **argv)
 {
     struct run run = {0};
 
-    REQUIRE(argc == 4, "usage: forward MODEL TABLES ORDER");
+    REQUIRE(argc == 5, "usage: forward MODEL TABLES ORDER WIRE");
     open_run(&run, argv);
     check_residence(&run);
     check_traffic(&run);

@@ -306,7 +306,7 @@ static void products_of_sizes_have_a_limit(void **state)
     static const char message[] =
         "c: the sizes describe more than 2^48 weights or cached values";
 
-    assert_refused(OLMOE(", \"num_experts\": 65535, \"num_hidden_layers\": 4096, "
+    assert_refused(OLMOE(", \"num_experts\": 256, \"num_hidden_layers\": 4096, "
                          "\"hidden_size\": 65536, \"intermediate_size\": 65536"),
                    CE_ERR_UNSUPPORTED,
                    message);
@@ -321,6 +321,10 @@ static void products_of_sizes_have_a_limit(void **state)
                          "\"hidden_size\": 16, \"num_experts\": 8"),
                    CE_ERR_UNSUPPORTED,
                    message);
+    assert_refused(OLMOE(", \"num_experts\": 65535, \"num_hidden_layers\": 17, "
+                         "\"hidden_size\": 32, \"intermediate_size\": 2"),
+                   CE_ERR_UNSUPPORTED,
+                   "c: num_hidden_layers times num_experts is over 1048576");
     assert_int_equal(accepted(OLMOE(", \"vocab_size\": 16777216")).vocab_size, 1 << 24);
 }
 

@@ -64,19 +64,19 @@ static void *count_alive(void *memory)
     return memory;
 }
 
-extern void *malloc(size_t bytes) __attribute__((alias("limited_malloc")));
+extern void *malloc(size_t) __attribute__((alias("limited_malloc")));
 __attribute__((used)) static void *limited_malloc(size_t bytes)
 {
     return is_refused(CALLER) ? NULL : count_alive(original_malloc(bytes));
 }
 
-extern void *calloc(size_t count, size_t size) __attribute__((alias("limited_calloc")));
+extern void *calloc(size_t, size_t) __attribute__((alias("limited_calloc")));
 __attribute__((used)) static void *limited_calloc(size_t count, size_t size)
 {
     return is_refused(CALLER) ? NULL : count_alive(original_calloc(count, size));
 }
 
-extern void *realloc(void *old, size_t bytes) __attribute__((alias("limited_realloc")));
+extern void *realloc(void *, size_t) __attribute__((alias("limited_realloc")));
 __attribute__((used)) static void *limited_realloc(void *old, size_t bytes)
 {
     if (is_refused(CALLER)) {
@@ -86,7 +86,7 @@ __attribute__((used)) static void *limited_realloc(void *old, size_t bytes)
                        : original_realloc(old, bytes);
 }
 
-extern void free(void *memory) __attribute__((alias("limited_free")));
+extern void free(void *) __attribute__((alias("limited_free")));
 __attribute__((used)) static void limited_free(void *memory)
 {
     allocations_alive -= memory != NULL ? 1 : 0;

@@ -8,20 +8,18 @@
 #include <string.h>
 
 enum { TOKENS = 30, MAINS = 4, EXPERTS = 16, WIDTH = 5, MOST_RANKS = 20 };
-
-static const struct ce_kernels *kernels(void)
-{
-    return ce_kernels_get(CE_ISA_REF);
-}
+enum { CHOICES = TOKENS * MAINS, RESULTS = CHOICES * WIDTH, OUTPUTS = TOKENS * WIDTH };
 
 struct scene {
-    uint16_t expert[TOKENS * MAINS];
+    uint16_t expert[CHOICES];
     struct ce_placement placement;
     struct ce_arena arena;
     struct ce_plan plan;
-    float memory[TOKENS * MAINS * WIDTH]; /* results, in the order of the plan */
-    const float *results[MOST_RANKS];
+    float memory[RESULTS]; /* results, in the order of the plan */
+    const unsigned char *results[MOST_RANKS];
 };
+
+static const struct ce_wire wire = {CE_WIRE_F32, WIDTH, WIDTH * sizeof(float)};
 
 static void plan(struct scene *scene, int ranks)
 {
@@ -34,7 +32,8 @@ static void plan(struct scene *scene, int ranks)
     ce_plan_take(&scene->plan, &scene->arena, TOKENS, MAINS, (size_t)ranks);
     ce_plan_build(&scene->plan, &routing, &scene->placement, 0);
     for (size_t r = 0; r < (size_t)ranks; r++) {
-        scene->results[r] = scene->memory + scene->plan.assignment_begin[r] * WIDTH;
+        scene->results[r] =
+            (const void *)(scene->memory + scene->plan.assignment_begin[r] * WIDTH);
     }
 }
 
@@ -65,14 +64,14 @@ static void
 combine(struct scene *scene, int ranks, enum ce_combine_order order, float *y)
 {
     plan(scene, ranks);
-    for (size_t j = 0; j < TOKENS * MAINS * WIDTH; j++) {
+    for (size_t j = 0; j < RESULTS; j++) {
         size_t token = j / WIDTH / MAINS;
         size_t position = j / WIDTH % MAINS;
 
         set_result(
             scene, token, position, j % WIDTH, answer(token, position, j % WIDTH));
     }
-    ce_combine_sum(kernels(), &scene->plan, order, scene->results, y, WIDTH);
+    ce_combine_sum(&scene->plan, order, scene->results, y, &wire);
     destroy(scene);
 }
 
@@ -80,7 +79,7 @@ combine(struct scene *scene, int ranks, enum ce_combine_order order, float *y)
 static void route(struct scene *scene)
 {
     memset(scene, 0, sizeof(*scene));
-    for (size_t i = 0; i < TOKENS * MAINS; i++) {
+    for (size_t i = 0; i < CHOICES; i++) {
         scene->expert[i] = (uint16_t)((i % MAINS * 7 + i / MAINS * 5 + 3) % EXPERTS);
     }
 }
@@ -89,16 +88,16 @@ static void router_order_has_the_same_bits_on_any_ranks(void **state)
 {
     (void)state;
     struct scene scene;
-    float wanted[TOKENS * WIDTH];
+    float wanted[OUTPUTS];
 
-    for (size_t j = 0; j < TOKENS * WIDTH; j++) {
+    for (size_t j = 0; j < OUTPUTS; j++) {
         wanted[j] = 0;
         for (size_t p = 0; p < MAINS; p++) {
             wanted[j] += answer(j / WIDTH, p, j % WIDTH);
         }
     }
     for (int ranks = 1; ranks <= MOST_RANKS; ranks++) {
-        float y[TOKENS * WIDTH];
+        float y[OUTPUTS];
 
         route(&scene);
         combine(&scene, ranks, CE_COMBINE_ROUTER, y);
@@ -111,8 +110,8 @@ static void owner_order_depends_on_the_ranks(void **state)
 {
     (void)state;
     struct scene scene;
-    float alone[TOKENS * WIDTH];
-    float spread[TOKENS * WIDTH];
+    float alone[OUTPUTS];
+    float spread[OUTPUTS];
 
     route(&scene);
     combine(&scene, 1, CE_COMBINE_OWNER_FOR_TESTS, alone);
@@ -129,27 +128,22 @@ static void cancellation_tells_the_orders_apart(void **state)
     static const float answers[MAINS] = {1e8F, -1e8F, 1, 0};
     static const uint16_t experts[MAINS] = {15, 8, 0, 14};
     struct scene scene = {.expert = {0}};
-    float router[TOKENS * WIDTH];
-    float owner[TOKENS * WIDTH];
+    float router[OUTPUTS];
+    float owner[OUTPUTS];
 
-    for (size_t i = 0; i < TOKENS * MAINS; i++) {
+    for (size_t i = 0; i < CHOICES; i++) {
         scene.expert[i] = experts[i % MAINS];
     }
     plan(&scene, 4);
-    for (size_t j = 0; j < TOKENS * MAINS * WIDTH; j++) {
+    for (size_t j = 0; j < RESULTS; j++) {
         size_t position = j / WIDTH % MAINS;
 
         set_result(&scene, j / WIDTH / MAINS, position, j % WIDTH, answers[position]);
     }
+    ce_combine_sum(&scene.plan, CE_COMBINE_ROUTER, scene.results, router, &wire);
     ce_combine_sum(
-        kernels(), &scene.plan, CE_COMBINE_ROUTER, scene.results, router, WIDTH);
-    ce_combine_sum(kernels(),
-                   &scene.plan,
-                   CE_COMBINE_OWNER_FOR_TESTS,
-                   scene.results,
-                   owner,
-                   WIDTH);
-    for (size_t j = 0; j < TOKENS * WIDTH; j++) {
+        &scene.plan, CE_COMBINE_OWNER_FOR_TESTS, scene.results, owner, &wire);
+    for (size_t j = 0; j < OUTPUTS; j++) {
         assert_true(router[j] == 1);
         assert_true(owner[j] == 0);
     }
@@ -164,7 +158,7 @@ static void no_tokens_write_nothing(void **state)
 
     plan(&scene, 3);
     scene.plan.tokens = 0;
-    ce_combine_sum(kernels(), &scene.plan, CE_COMBINE_ROUTER, scene.results, &y, WIDTH);
+    ce_combine_sum(&scene.plan, CE_COMBINE_ROUTER, scene.results, &y, &wire);
     assert_true(y == 7);
     destroy(&scene);
 }

@@ -8,6 +8,8 @@
 
 enum { WIDTH = 16, ROWS = 3, AUXILIARY = 2, MAINS = 5, SOURCE = 4 };
 enum { PAIRS = MAINS + ROWS * AUXILIARY };
+enum { ROW_BYTES = WIDTH * sizeof(float) };
+enum { VALUES = ROWS * WIDTH, RESULTS = MAINS * WIDTH };
 
 static const struct ce_message_key dispatch_key = {9, 2, CE_PHASE_DISPATCH};
 static const struct ce_message_key combine_key = {9, 2, CE_PHASE_COMBINE};
@@ -41,15 +43,16 @@ static void write_dispatch(struct buffer *buffer)
     float *x = NULL;
 
     memset(buffer, 0xee, sizeof(*buffer));
-    buffer->bytes = ce_message_dispatch_bytes(ROWS, PAIRS, WIDTH);
-    ce_message_write_header(buffer->data, &dispatch_key, ROWS, PAIRS, AUXILIARY, WIDTH);
+    buffer->bytes = ce_message_dispatch_bytes(ROWS, PAIRS, ROW_BYTES);
+    ce_message_write_header(
+        buffer->data, &dispatch_key, ROWS, PAIRS, AUXILIARY, ROW_BYTES);
     memcpy(ce_message_row_mains(buffer->data), row_mains, sizeof(row_mains));
     pair = ce_message_pairs(buffer->data, ROWS);
     for (size_t i = 0; i < PAIRS; i++) {
         pair[i] = (struct ce_pair){(uint16_t)(i * 3), (uint16_t)i, (float)i / 8};
     }
-    x = ce_message_dispatch_rows(buffer->data, ROWS, PAIRS);
-    for (size_t i = 0; i < ROWS * WIDTH; i++) {
+    x = (void *)ce_message_dispatch_rows(buffer->data, ROWS, PAIRS);
+    for (size_t i = 0; i < VALUES; i++) {
         x[i] = element(i / WIDTH, i % WIDTH);
     }
 }
@@ -59,10 +62,10 @@ static void write_combine(struct buffer *buffer)
     float *results = NULL;
 
     memset(buffer, 0xee, sizeof(*buffer));
-    buffer->bytes = ce_message_combine_bytes(MAINS, WIDTH);
-    ce_message_write_header(buffer->data, &combine_key, MAINS, 0, 0, WIDTH);
-    results = ce_message_combine_rows(buffer->data);
-    for (size_t i = 0; i < MAINS * WIDTH; i++) {
+    buffer->bytes = ce_message_combine_bytes(MAINS, ROW_BYTES);
+    ce_message_write_header(buffer->data, &combine_key, MAINS, 0, 0, ROW_BYTES);
+    results = (void *)ce_message_combine_rows(buffer->data);
+    for (size_t i = 0; i < RESULTS; i++) {
         results[i] = element(i / WIDTH, i % WIDTH);
     }
 }
@@ -82,15 +85,23 @@ static enum ce_status read_dispatch(const struct buffer *buffer,
 {
     struct ce_bytes message = bytes_of(buffer);
 
-    return ce_message_read_dispatch(&message, WIDTH, AUXILIARY, SOURCE, view, err);
+    return ce_message_read_dispatch(&message, ROW_BYTES, AUXILIARY, SOURCE, view, err);
 }
 
 static enum ce_status read_combine(const struct buffer *buffer, struct ce_error *err)
 {
     struct ce_bytes message = bytes_of(buffer);
-    const float *results = NULL;
+    const unsigned char *results = NULL;
 
-    return ce_message_read_combine(&message, MAINS, WIDTH, SOURCE, &results, err);
+    return ce_message_read_combine(&message, MAINS, ROW_BYTES, SOURCE, &results, err);
+}
+
+static float value_at(const unsigned char *rows, size_t i)
+{
+    float value = 0;
+
+    memcpy(&value, rows + i * sizeof(value), sizeof(value));
+    return value;
 }
 
 static void dispatch_there_and_back(void **state)
@@ -113,10 +124,10 @@ static void dispatch_there_and_back(void **state)
         assert_true(view.pairs[i].weight == (float)i / 8);
     }
     assert_int_equal((uintptr_t)view.x % 64, 0);
-    for (size_t i = 0; i < ROWS * WIDTH; i++) {
-        assert_true(view.x[i] == element(i / WIDTH, i % WIDTH));
+    for (size_t i = 0; i < VALUES; i++) {
+        assert_true(value_at(view.x, i) == element(i / WIDTH, i % WIDTH));
     }
-    assert_ptr_equal(view.x + (size_t)ROWS * WIDTH, buffer.data + buffer.bytes);
+    assert_ptr_equal(view.x + ROWS * ROW_BYTES, buffer.data + buffer.bytes);
 }
 
 static void combine_there_and_back(void **state)
@@ -124,15 +135,16 @@ static void combine_there_and_back(void **state)
     (void)state;
     struct buffer buffer;
     struct ce_bytes message;
-    const float *results = NULL;
+    const unsigned char *results = NULL;
 
     write_combine(&buffer);
     message = bytes_of(&buffer);
     assert_int_equal(check(&buffer, &combine_key, NULL), CE_OK);
     assert_int_equal(
-        ce_message_read_combine(&message, MAINS, WIDTH, SOURCE, &results, NULL), CE_OK);
-    for (size_t i = 0; i < MAINS * WIDTH; i++) {
-        assert_true(results[i] == element(i / WIDTH, i % WIDTH));
+        ce_message_read_combine(&message, MAINS, ROW_BYTES, SOURCE, &results, NULL),
+        CE_OK);
+    for (size_t i = 0; i < RESULTS; i++) {
+        assert_true(value_at(results, i) == element(i / WIDTH, i % WIDTH));
     }
 }
 
@@ -142,9 +154,9 @@ static void empty_messages_are_a_header(void **state)
     struct buffer buffer = {.bytes = 64};
     struct ce_dispatch_view view;
 
-    assert_int_equal(ce_message_dispatch_bytes(0, 0, WIDTH), 64);
-    assert_int_equal(ce_message_combine_bytes(0, WIDTH), 64);
-    ce_message_write_header(buffer.data, &dispatch_key, 0, 0, AUXILIARY, WIDTH);
+    assert_int_equal(ce_message_dispatch_bytes(0, 0, ROW_BYTES), 64);
+    assert_int_equal(ce_message_combine_bytes(0, ROW_BYTES), 64);
+    ce_message_write_header(buffer.data, &dispatch_key, 0, 0, AUXILIARY, ROW_BYTES);
     assert_int_equal(check(&buffer, &dispatch_key, NULL), CE_OK);
     assert_int_equal(read_dispatch(&buffer, &view, NULL), CE_OK);
     assert_int_equal(view.rows, 0);
@@ -161,15 +173,14 @@ static void parts_do_not_overlap(void **state)
         for (size_t pairs = rows; pairs < 5 * rows; pairs++) {
             unsigned char *mains = (void *)ce_message_row_mains(buffer.data);
             unsigned char *pair = (void *)ce_message_pairs(buffer.data, rows);
-            unsigned char *x =
-                (void *)ce_message_dispatch_rows(buffer.data, rows, pairs);
+            unsigned char *x = ce_message_dispatch_rows(buffer.data, rows, pairs);
 
             assert_true(mains == buffer.data + 64);
             assert_true(pair >= mains + rows * sizeof(uint16_t));
             assert_true(x >= pair + pairs * sizeof(struct ce_pair));
             assert_int_equal((x - buffer.data) % 64, 0);
             assert_int_equal(x - buffer.data, ce_message_metadata_bytes(rows, pairs));
-            assert_int_equal(ce_message_dispatch_bytes(rows, pairs, WIDTH),
+            assert_int_equal(ce_message_dispatch_bytes(rows, pairs, ROW_BYTES),
                              (size_t)(x - buffer.data) + rows * WIDTH * sizeof(float));
         }
     }
@@ -222,7 +233,7 @@ static void refuses_counts_that_do_not_match_the_size(void **state)
             uint32_t *fields[] = {&header_of(&bad)->rows,
                                   &header_of(&bad)->pairs,
                                   &header_of(&bad)->auxiliary,
-                                  &header_of(&bad)->width};
+                                  &header_of(&bad)->row_bytes};
 
             if (*fields[field] == values[v]) {
                 continue;
@@ -282,7 +293,7 @@ static void refuses_results_of_another_count_or_width(void **state)
     header_of(&buffer)->rows--;
     assert_int_equal(read_combine(&buffer, &err), CE_ERR_COMM);
     write_combine(&buffer);
-    header_of(&buffer)->width *= 2;
+    header_of(&buffer)->row_bytes *= 2;
     assert_int_equal(read_combine(&buffer, &err), CE_ERR_COMM);
     assert_non_null(strstr(err.text, "combine message of rank 4"));
 }

@@ -42,10 +42,10 @@ static void every_expert_has_one_owner_on_any_number_of_ranks(void **state)
 static void masks_of_all_ranks_are_a_partition(void **state)
 {
     (void)state;
-    enum { LAYERS = 3, EXPERTS = 10, RANKS = 4 };
+    enum { LAYERS = 3, EXPERTS = 10, RANKS = 4, ALL = LAYERS * EXPERTS };
     struct ce_placement placement;
-    unsigned char owned[LAYERS * EXPERTS];
-    int owners[LAYERS * EXPERTS] = {0};
+    unsigned char owned[ALL];
+    int owners[ALL] = {0};
 
     assert_int_equal(ce_placement_contiguous(&placement, LAYERS, EXPERTS, RANKS, NULL),
                      CE_OK);
@@ -53,14 +53,14 @@ static void masks_of_all_ranks_are_a_partition(void **state)
         size_t shard = 0;
 
         ce_placement_mask(&placement, rank, owned);
-        for (size_t i = 0; i < LAYERS * EXPERTS; i++) {
+        for (size_t i = 0; i < ALL; i++) {
             owners[i] += owned[i];
             shard += owned[i];
         }
         /* 10 experts on 4 ranks: 2, 3, 2, 3 in every layer. */
         assert_int_equal(shard, LAYERS * (size_t)(rank % 2 == 0 ? 2 : 3));
     }
-    for (size_t i = 0; i < LAYERS * EXPERTS; i++) {
+    for (size_t i = 0; i < ALL; i++) {
         assert_int_equal(owners[i], 1);
     }
     ce_placement_destroy(&placement);

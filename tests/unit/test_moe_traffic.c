@@ -209,8 +209,8 @@ static void metadata_is_that_of_real_messages(void **state)
             struct ce_traffic_estimate one =
                 ce_traffic_of_sender(&model, CE_TRAFFIC_ORDERED, 0);
             double real = (double)(ce_message_dispatch_bytes(
-                                       tokens, tokens * (3 + auxiliary), 32) +
-                                   ce_message_combine_bytes(tokens * 3, 32));
+                                       tokens, tokens * (3 + auxiliary), 128) +
+                                   ce_message_combine_bytes(tokens * 3, 128));
             double least = (double)tokens * ce_traffic_bytes(&one) +
                            (double)ce_traffic_fixed_bytes();
 

@@ -36,7 +36,7 @@ struct ce_text {
 void ce_text_free(struct ce_text *text);
 
 /* Reads DIR/tokenizer.json (and tokenizer_config.json's add_bos_token and
- * add_eos_token where present). */
+ * add_eos_token where present, which overrule the post_processor). */
 CE_MUST_CHECK enum ce_status ce_tokenizer_open(struct ce_tokenizer **tokenizer,
                                                const char *dir,
                                                struct ce_error *err);
@@ -52,7 +52,9 @@ void ce_tokenizer_close(struct ce_tokenizer *tokenizer); /* accepts NULL */
 size_t ce_tokenizer_size(const struct ce_tokenizer *tokenizer);
 
 /* Appends the ids of `text`, which must be valid UTF-8 (else CE_ERR_FORMAT with
- * the byte offset). With plain_specials, special tokens in the text are text. */
+ * the byte offset), and around them those of the post_processor (e.g. a BOS). With
+ * plain_specials, special tokens in the text are text. On failure `ids` is as it
+ * was. */
 CE_MUST_CHECK enum ce_status ce_tokenizer_encode(const struct ce_tokenizer *tokenizer,
                                                  const char *text,
                                                  size_t bytes,

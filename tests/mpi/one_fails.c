@@ -1,0 +1,261 @@
+/* one_fails.c - a failure of one rank ends the call on all ranks, alike and soon
+ *
+ *     one_fails MODEL WIRE KIND   (on 3 ranks; the kinds are at the end)
+ *
+ * Every rank prints one line with what the call returned, which check_one_fails.py
+ * compares. Before and after it a good step is run on new sequences: the ranks are
+ * still in step, and what is not damaged has the same bits.
+ */
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/engine.h"
+#include "engine/generation.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RANKS        3
+#define TOKENS       40
+#define DEADLINE_MS  30000
+#define MOST_SECONDS 10
+
+#define REQUIRE(condition, ...)                                                        \
+    do {                                                                               \
+        if (!(condition)) {                                                            \
+            (void)fprintf(stderr, "one_fails: " __VA_ARGS__);                          \
+            (void)fputc('\n', stderr);                                                 \
+            exit(1);                                                                   \
+        }                                                                              \
+    } while (0)
+
+struct run {
+    struct ce_transport *transport;
+    struct ce_engine *engine;
+    int rank;
+    struct ce_error err;
+};
+
+static void open_run(struct run *run, const char *model, const char *wire)
+{
+    struct ce_engine_options options;
+
+    ce_engine_options_init(&options);
+    options.model = model;
+    options.wire = wire;
+    options.step_tokens = 2 * TOKENS;
+    options.step_logits = TOKENS;
+    options.cache_tokens = 64;
+    REQUIRE(ce_transport_create(&run->transport, "auto", DEADLINE_MS, &run->err) ==
+                CE_OK,
+            "%s",
+            run->err.text);
+    run->rank = ce_transport_rank(run->transport);
+    REQUIRE(ce_transport_ranks(run->transport) == RANKS, "run it on %d ranks", RANKS);
+    ce_log_init(CE_LOG_WARN, run->rank);
+    REQUIRE(ce_engine_create(&run->engine, run->transport, &options, &run->err) ==
+                CE_OK,
+            "%s",
+            run->err.text);
+}
+
+/* A text of this rank. */
+static void write_ids(const struct run *run, int32_t *ids)
+{
+    for (size_t i = 0; i < TOKENS; i++) {
+        ids[i] = (int32_t)(((size_t)run->rank * 7919 + i * 104729 + i * i * 31) % 2000);
+    }
+}
+
+/* `count` new sequences with a text each in one step, which end with it. */
+static enum ce_status
+step(struct run *run, const int32_t *ids, size_t count, const float **logits)
+{
+    struct ce_step_item item[2] = {{0}};
+    enum ce_status status = CE_OK;
+
+    for (size_t i = 0; i < count; i++) {
+        item[i] = (struct ce_step_item){
+            NULL, ids, TOKENS, i == 0 ? CE_LOGITS_ALL : CE_LOGITS_NONE};
+        REQUIRE(ce_sequence_create(&item[i].sequence, run->engine, &run->err) == CE_OK,
+                "%s",
+                run->err.text);
+    }
+    status = ce_engine_step(run->engine, item, count, logits, &run->err);
+    for (size_t i = 0; i < count; i++) {
+        ce_sequence_destroy(item[i].sequence);
+    }
+    return status;
+}
+
+/* A good step; FNV-1a of its logits. */
+static uint64_t hash_step(struct run *run)
+{
+    int32_t ids[TOKENS];
+    const float *logits = NULL;
+    uint64_t hash = 14695981039346656037U;
+    size_t bytes = TOKENS * ce_engine_vocab_size(run->engine) * sizeof(float);
+
+    write_ids(run, ids);
+    REQUIRE(step(run, ids, 1, &logits) == CE_OK, "%s", run->err.text);
+    for (size_t i = 0; i < bytes; i++) {
+        hash = (hash ^ ((const unsigned char *)logits)[i]) * 1099511628211U;
+    }
+    return hash;
+}
+
+/* Steps with `count` texts on this rank, one token replaced unless it is 0. */
+static enum ce_status step_with(struct run *run, int32_t token, size_t count)
+{
+    int32_t ids[TOKENS];
+    const float *logits = NULL;
+
+    write_ids(run, ids);
+    if (token != 0) {
+        ids[TOKENS / 2] = token;
+    }
+    return step(run, ids, count, &logits);
+}
+
+static enum ce_status fail_batch(struct run *run)
+{
+    return step_with(run, run->rank == 1 ? 5001 : 0, 1);
+}
+
+static enum ce_status fail_two(struct run *run)
+{
+    return step_with(run, run->rank > 0 ? 5000 + run->rank : 0, 1);
+}
+
+static enum ce_status fail_cache(struct run *run)
+{
+    return step_with(run, 0, run->rank == 1 ? 2 : 1);
+}
+
+/* A rank that has nothing to do hears of it, too. */
+static enum ce_status fail_idle(struct run *run)
+{
+    return step_with(run, run->rank == 2 ? -1 : 0, run->rank == 1 ? 0 : 1);
+}
+
+/* A step while the first value of a tensor of `rank` is damaged. */
+static enum ce_status
+step_damaged(struct run *run, int rank, const void *tensor, size_t bytes)
+{
+    const float nan = NAN;
+    unsigned char good[sizeof(nan)];
+    unsigned char *at = (unsigned char *)(uintptr_t)tensor; /* not ours to write */
+    enum ce_status status = CE_OK;
+
+    if (run->rank != rank) {
+        return step_with(run, 0, 1);
+    }
+    memcpy(good, at, bytes);
+    /* The upper half of an F32 is a BF16. */
+    memcpy(at, (const unsigned char *)&nan + sizeof(nan) - bytes, bytes);
+    status = step_with(run, 0, 1);
+    memcpy(at, good, bytes);
+    return status;
+}
+
+static enum ce_status fail_attention(struct run *run)
+{
+    return step_damaged(
+        run, 1, run->engine->weights.layers[2].attention_norm, sizeof(float));
+}
+
+static enum ce_status fail_router(struct run *run)
+{
+    return step_damaged(run, 2, run->engine->weights.layers[1].moe_norm, sizeof(float));
+}
+
+static enum ce_status fail_logits(struct run *run)
+{
+    return step_damaged(run, 1, run->engine->weights.norm, sizeof(float));
+}
+
+/* The last expert is resident on the last rank only. */
+static enum ce_status fail_experts(struct run *run)
+{
+    const struct ce_config *config = &run->engine->config;
+    const struct ce_matrix *gate =
+        &run->engine->weights.layers[1].experts[config->experts - 1].gate;
+
+    REQUIRE((gate->data != NULL) == (run->rank == RANKS - 1), "a shard is not as said");
+    REQUIRE(gate->data == NULL || gate->dtype == CE_DTYPE_BF16, "not a BF16 expert");
+    return step_damaged(run, RANKS - 1, gate->data, sizeof(uint16_t));
+}
+
+static void on_token(void *context, size_t request, int32_t id, enum ce_finish finish)
+{
+    (void)context, (void)request, (void)id, (void)finish;
+    REQUIRE(false, "a token was generated");
+}
+
+static enum ce_status fail_prompt(struct run *run)
+{
+    int32_t ids[TOKENS];
+    struct ce_generation_request request[RANKS];
+    struct ce_generation generation = {.requests = request,
+                                       .count = RANKS,
+                                       .vocab = ce_engine_vocab_size(run->engine),
+                                       .on_token = on_token};
+
+    write_ids(run, ids);
+    for (int i = 0; i < RANKS; i++) {
+        request[i] = (struct ce_generation_request){ids, i == 1 ? 0 : TOKENS, 4};
+    }
+    return ce_generate(run->engine, &generation, &run->err);
+}
+
+static const struct {
+    const char *name;
+    enum ce_status (*fail)(struct run *run);
+} kinds[] = {
+    {"batch", fail_batch},
+    {"two", fail_two},
+    {"cache", fail_cache},
+    {"idle", fail_idle},
+    {"experts", fail_experts},
+    {"router", fail_router},
+    {"attention", fail_attention},
+    {"logits", fail_logits},
+    {"prompt", fail_prompt},
+};
+
+static void run_kind(struct run *run, size_t kind)
+{
+    uint64_t wanted = hash_step(run);
+    uint64_t since = ce_clock_ns();
+    enum ce_status status = kinds[kind].fail(run);
+    double seconds = (double)(ce_clock_ns() - since) / 1e9;
+
+    (void)printf("rank %d: %s of rank %d: %s\n",
+                 run->rank,
+                 ce_status_name(status),
+                 run->err.rank,
+                 status == CE_OK ? "" : run->err.text);
+    REQUIRE(seconds < MOST_SECONDS, "the failure took %.1f s", seconds);
+    REQUIRE(hash_step(run) == wanted, "a step after the failure has other bits");
+}
+
+int main(int argc, char **argv)
+{
+    const size_t count = sizeof(kinds) / sizeof(kinds[0]);
+    struct run run = {0};
+    size_t kind = 0;
+
+    REQUIRE(argc == 4, "usage: one_fails MODEL WIRE KIND");
+    while (kind < count && strcmp(argv[3], kinds[kind].name) != 0) {
+        kind++;
+    }
+    REQUIRE(kind < count, "no such kind: %s", argv[3]);
+    open_run(&run, argv[1], argv[2]);
+    run_kind(&run, kind);
+    ce_engine_destroy(run.engine);
+    ce_transport_destroy(run.transport);
+    return 0;
+}
