@@ -2,7 +2,9 @@
 """check_forward.py PROGRAM MODEL [TRANSPORT]: logits are the same bits on 1, 2, 3, 4, 5 and 7 ranks; a wrong order of sums is noticed."""
 import os, pathlib, subprocess, sys
 
-RANKS = (1, 2, 3, 4, 5, 7)
+QUICK = bool(os.environ.get("CEMOE_QUICK"))  # under the sanitizers, where a run takes many times as long
+RANKS = (1, 3) if QUICK else (1, 2, 3, 4, 5, 7)
+WIRE_RANKS = (1, 2) if QUICK else (1, 2, 3, 5)
 
 
 def run(program, ranks, model, tables, order, threads, wire="f32"):
@@ -27,7 +29,7 @@ def main(program, model, transport="mpi"):
         if len(set(hashes.values())) != 1:
             wrong.append(f"tables {tables}: bits depend on ranks or threads: {hashes}")
     for wire in ("bf16", "int8"):
-        hashes = {n: run(program, n, model, f"{model}/ces-math.safetensors", "router", 1, wire) for n in (1, 2, 3, 5)}
+        hashes = {n: run(program, n, model, f"{model}/ces-math.safetensors", "router", 1, wire) for n in WIRE_RANKS}
         print(f"wire {wire}: {sorted(set(hashes.values()))}")
         if len(set(hashes.values())) != 1:
             wrong.append(f"wire {wire}: bits depend on ranks: {hashes}")
