@@ -2,7 +2,7 @@
  *
  * A back-end is one exported table. Its create allocates a structure whose
  * first member is struct ce_transport and fills that with ce_transport_init.
- * It sends in start and tells what has happened with ce_exchange_sent and
+ * It sends in send and tells what has happened with ce_exchange_sent and
  * ce_exchange_arrived; exchange.c does all the rest: the own message, the
  * waiting, the deadline, the counting.
  */
@@ -29,12 +29,9 @@ void ce_transport_fini(struct ce_transport *transport);
 /* True when no exchange is between start and finish. */
 bool ce_transport_is_idle(const struct ce_transport *transport);
 
-/* Counts from zero again. */
-void ce_traffic_reset(struct ce_transport *transport);
-
 /* The send buffer for `peer` is free again. */
 void ce_exchange_sent(struct ce_transport *transport, enum ce_slot slot, int peer);
-/* The message of `source` is here and stays until the next start on the slot. */
+/* The message of `source` is here and stays until the next open on the slot. */
 void ce_exchange_arrived(struct ce_transport *transport,
                          enum ce_slot slot,
                          int source,

@@ -1,7 +1,7 @@
 /* exchange.c - starting, waiting for and finishing exchanges, on any back-end
  *
- *   start ──► [ own message is here ] ──► next … next ──► finish
- *                 back-end: sent, arrived, in any order
+ *   open ──► send to each ──► next … next ──► finish
+ *               back-end: sent, arrived, in any order
  *
  * All waiting of the engine for its peers happens in wait_until.
  */
@@ -28,7 +28,7 @@ give_up(struct ce_transport *t, enum ce_status status, struct ce_error *err)
     return status;
 }
 
-/* Start wants an idle slot, next and finish an active one. */
+/* Open wants an idle slot, the others an active one. */
 static enum ce_status check_use(struct ce_transport *t,
                                 enum ce_slot slot,
                                 bool want_active,
@@ -64,6 +64,7 @@ void ce_exchange_sent(struct ce_transport *transport, enum ce_slot slot, int pee
 
     x->sent[peer] = 1;
     x->to_send--;
+    x->mover = peer;
 }
 
 void ce_exchange_arrived(struct ce_transport *transport,
@@ -76,8 +77,15 @@ void ce_exchange_arrived(struct ce_transport *transport,
     x->received[source] = message;
     x->arrived[source] = 1;
     x->to_arrive--;
-    transport->traffic.received_messages[source]++;
-    transport->traffic.received_bytes[source] += message.bytes;
+    x->mover = source;
+    x->link[source].received_messages++;
+    x->link[source].received_bytes += message.bytes;
+    if (transport->latency_ns > 0) {
+        x->arrived_ns[source] = ce_clock_ns();
+    }
+    if (x->to_arrive == 0) {
+        x->span_ns += ce_clock_ns() - x->opened_ns;
+    }
 }
 
 static void begin_round(struct ce_exchange *x, int ranks)
@@ -88,23 +96,15 @@ static void begin_round(struct ce_exchange *x, int ranks)
     memset(x->arrived, 0, count);
     memset(x->sent, 0, count);
     memset(x->handed_out, 0, count);
-    x->to_arrive = x->to_send = x->to_hand_out = ranks;
+    x->to_give = x->to_arrive = x->to_send = x->to_hand_out = ranks;
+    x->opened_ns = ce_clock_ns();
     x->active = true;
     x->round++;
 }
 
-static void count_sent(struct ce_transport *t, const struct ce_bytes *send)
-{
-    for (int peer = 0; peer < t->ranks; peer++) {
-        t->traffic.sent_messages[peer]++;
-        t->traffic.sent_bytes[peer] += send[peer].bytes;
-    }
-}
-
-enum ce_status ce_exchange_start(struct ce_transport *transport,
-                                 enum ce_slot slot,
-                                 const struct ce_bytes *send,
-                                 struct ce_error *err)
+enum ce_status ce_exchange_open(struct ce_transport *transport,
+                                enum ce_slot slot,
+                                struct ce_error *err)
 {
     enum ce_status status = check_use(transport, slot, false, err);
 
@@ -112,14 +112,63 @@ enum ce_status ce_exchange_start(struct ce_transport *transport,
         return status;
     }
     begin_round(&transport->slot[slot], transport->ranks);
-    ce_exchange_sent(transport, slot, transport->rank);
-    ce_exchange_arrived(transport, slot, transport->rank, send[transport->rank]);
-    status = transport->ops->start(transport, slot, send, err);
-    if (status != CE_OK) {
-        return give_up(transport, status, err);
+    if (transport->ops->open != NULL) {
+        status = transport->ops->open(transport, slot, err);
     }
-    count_sent(transport, send);
-    return CE_OK;
+    return status == CE_OK ? CE_OK : give_up(transport, status, err);
+}
+
+void *ce_exchange_reserve(struct ce_transport *transport,
+                          enum ce_slot slot,
+                          int peer,
+                          size_t bytes)
+{
+    if (peer == transport->rank || transport->ops->reserve == NULL ||
+        transport->failed || !transport->slot[slot].active) {
+        return NULL;
+    }
+    return transport->ops->reserve(transport, slot, peer, bytes);
+}
+
+enum ce_status ce_exchange_send(struct ce_transport *transport,
+                                enum ce_slot slot,
+                                int peer,
+                                struct ce_bytes message,
+                                struct ce_error *err)
+{
+    struct ce_exchange *x = &transport->slot[slot];
+    enum ce_status status = check_use(transport, slot, true, err);
+
+    if (status != CE_OK) {
+        return status;
+    }
+    x->to_give--;
+    x->link[peer].sent_messages++;
+    x->link[peer].sent_bytes += message.bytes;
+    if (peer == transport->rank) {
+        ce_exchange_sent(transport, slot, peer);
+        ce_exchange_arrived(transport, slot, peer, message);
+        return CE_OK;
+    }
+    status = transport->ops->send(transport, slot, peer, message, err);
+    return status == CE_OK ? CE_OK : give_up(transport, status, err);
+}
+
+enum ce_status ce_exchange_start(struct ce_transport *transport,
+                                 enum ce_slot slot,
+                                 const struct ce_bytes *send,
+                                 struct ce_error *err)
+{
+    enum ce_status status = ce_exchange_open(transport, slot, err);
+
+    /* The own message, then each rank begins with its successor, so that not all
+     * flood rank 0. */
+    for (int step = 0; status == CE_OK && step < transport->ranks; step++) {
+        int peer = (transport->rank + step) % transport->ranks;
+
+        status = ce_exchange_send(transport, slot, peer, send[peer], err);
+    }
+    return status;
 }
 
 #define NAMED_RANKS 8
@@ -148,28 +197,49 @@ static void name_unset(char *text, const unsigned char *flags, int ranks, int co
     }
 }
 
+/* "rank 2: step 7, layer 3, experts: dispatch round 21", without the middle part
+ * outside steps. */
+#define WHERE_TEXT 128
+
+static void describe_where(char *text, const struct ce_transport *t, enum ce_slot slot)
+{
+    const struct ce_activity *now = &t->activity;
+    const uint64_t round = t->slot[slot].round;
+    const char *name = slot_names[slot];
+
+    if (now->stage == NULL) {
+        (void)snprintf(
+            text, WHERE_TEXT, "rank %d: %s round %" PRIu64, t->rank, name, round);
+        return;
+    }
+    (void)snprintf(text,
+                   WHERE_TEXT,
+                   "rank %d: step %" PRIu64 ", layer %zu, stage %s: %s round %" PRIu64,
+                   t->rank,
+                   now->step,
+                   now->layer,
+                   now->stage,
+                   name,
+                   round);
+}
+
 static enum ce_status
 fail_timeout(struct ce_transport *t, enum ce_slot slot, struct ce_error *err)
 {
     const struct ce_exchange *x = &t->slot[slot];
     char missing[RANKS_TEXT];
     char unsent[RANKS_TEXT];
-    char who[64];
+    char where[WHERE_TEXT];
 
+    describe_where(where, t, slot);
     name_unset(missing, x->arrived, t->ranks, x->to_arrive);
     name_unset(unsent, x->sent, t->ranks, x->to_send);
-    (void)snprintf(who,
-                   sizeof(who),
-                   "rank %d: %s round %" PRIu64,
-                   t->rank,
-                   slot_names[slot],
-                   x->round);
     if (x->to_arrive == 0) {
         return ce_fail(err,
                        CE_ERR_TIMEOUT,
                        "%s: all messages are here, but after %" PRIu64
                        " ms sends not done: %s (of %d)",
-                       who,
+                       where,
                        t->deadline_ms,
                        unsent,
                        t->ranks);
@@ -177,11 +247,12 @@ fail_timeout(struct ce_transport *t, enum ce_slot slot, struct ce_error *err)
     return ce_fail(err,
                    CE_ERR_TIMEOUT,
                    "%s: no message after %" PRIu64
-                   " ms from %s (of %d); sends not done: %s",
-                   who,
+                   " ms from %s (of %d, %d here); sends not done: %s",
+                   where,
                    t->deadline_ms,
                    missing,
                    t->ranks,
+                   t->ranks - x->to_arrive,
                    unsent);
 }
 
@@ -203,17 +274,69 @@ advance(struct ce_transport *t, enum ce_slot wanted, struct ce_error *err)
     return status;
 }
 
-typedef bool ready_function(const struct ce_exchange *x);
-
-static bool is_complete(const struct ce_exchange *x)
+enum ce_status ce_exchange_poll(struct ce_transport *transport, struct ce_error *err)
 {
-    return x->to_arrive == 0 && x->to_send == 0;
+    enum ce_status status = transport->failed ? CE_ERR_COMM : CE_OK;
+
+    if (status != CE_OK) {
+        return ce_fail(err, status, "the transport has failed before");
+    }
+    for (int i = 0; i < CE_SLOT_COUNT && status == CE_OK; i++) {
+        if (transport->slot[i].active) {
+            status = transport->ops->progress(transport, (enum ce_slot)i, err);
+            status = status == CE_AGAIN ? CE_OK : status;
+        }
+    }
+    return status == CE_OK ? CE_OK : give_up(transport, status, err);
+}
+
+/* With a latency a message of another rank is held back for so long. */
+static bool
+is_due(const struct ce_transport *t, const struct ce_exchange *x, int source)
+{
+    return t->latency_ns == 0 || source == t->rank ||
+           ce_clock_ns() - x->arrived_ns[source] >= t->latency_ns;
+}
+
+/* The own rank, else the lowest, of those that are here and not handed out; -1 when
+ * there is none. */
+static int find_next(const struct ce_transport *t, const struct ce_exchange *x)
+{
+    if (x->arrived[t->rank] && !x->handed_out[t->rank]) {
+        return t->rank;
+    }
+    if (x->to_arrive == x->to_hand_out) {
+        return -1;
+    }
+    for (int source = 0; source < t->ranks; source++) {
+        if (x->arrived[source] && !x->handed_out[source] && is_due(t, x, source)) {
+            return source;
+        }
+    }
+    return -1;
+}
+
+typedef bool ready_function(const struct ce_transport *t, const struct ce_exchange *x);
+
+static bool is_complete(const struct ce_transport *t, const struct ce_exchange *x)
+{
+    bool due = x->to_arrive == 0 && x->to_send == 0;
+
+    for (int source = 0; due && t->latency_ns > 0 && source < t->ranks; source++) {
+        due = is_due(t, x, source);
+    }
+    return due;
 }
 
 /* Something has arrived that next has not returned, or it has returned all. */
-static bool has_next(const struct ce_exchange *x)
+static bool has_next(const struct ce_transport *t, const struct ce_exchange *x)
 {
-    return x->to_arrive < x->to_hand_out || x->to_hand_out == 0;
+    return x->to_hand_out == 0 || find_next(t, x) >= 0;
+}
+
+bool ce_exchange_has_next(const struct ce_transport *transport, enum ce_slot slot)
+{
+    return find_next(transport, &transport->slot[slot]) >= 0;
 }
 
 /* Nothing moved: lets others run, because the peer we wait for may need this
@@ -235,30 +358,20 @@ static enum ce_status wait_until(struct ce_transport *t,
                                  ready_function *ready,
                                  struct ce_error *err)
 {
+    struct ce_exchange *x = &t->slot[slot];
     const uint64_t begin_ns = ce_clock_ns();
     enum ce_status status = CE_OK;
 
-    while (status == CE_OK && !ready(&t->slot[slot])) {
+    while (status == CE_OK && !ready(t, x)) {
         status = advance(t, slot, err);
         if (status == CE_AGAIN) {
             status = idle(t, slot, begin_ns, err);
         }
     }
-    t->traffic.wait_ns += ce_clock_ns() - begin_ns;
+    const uint64_t waited_ns = ce_clock_ns() - begin_ns;
+    x->exposed_ns += waited_ns;
+    x->link[x->mover].wait_ns += waited_ns;
     return status == CE_OK ? CE_OK : give_up(t, status, err);
-}
-
-/* The own rank, else the lowest, of those that are here and not handed out. */
-static int find_next(const struct ce_transport *t, const struct ce_exchange *x)
-{
-    if (!x->handed_out[t->rank]) {
-        return t->rank;
-    }
-    int source = 0;
-    while (!x->arrived[source] || x->handed_out[source]) {
-        source++;
-    }
-    return source;
 }
 
 enum ce_status ce_exchange_next(struct ce_transport *transport,
@@ -294,6 +407,16 @@ enum ce_status ce_exchange_finish(struct ce_transport *transport,
 {
     enum ce_status status = check_use(transport, slot, true, err);
 
+    if (status == CE_OK && transport->slot[slot].to_give > 0) {
+        status = give_up(transport,
+                         ce_fail(err,
+                                 CE_ERR_ARG,
+                                 "rank %d: %s: %d message(s) have not been sent",
+                                 transport->rank,
+                                 slot_names[slot],
+                                 transport->slot[slot].to_give),
+                         err);
+    }
     if (status == CE_OK) {
         status = wait_until(transport, slot, is_complete, err);
     }

@@ -37,15 +37,6 @@ static enum ce_status self_create(struct ce_transport **out, struct ce_error *er
     return CE_OK;
 }
 
-static enum ce_status self_start(struct ce_transport *t,
-                                 enum ce_slot slot,
-                                 const struct ce_bytes *send,
-                                 struct ce_error *err)
-{
-    (void)t, (void)slot, (void)send, (void)err;
-    return CE_OK;
-}
-
 static enum ce_status
 self_progress(struct ce_transport *t, enum ce_slot slot, struct ce_error *err)
 {
@@ -61,7 +52,6 @@ static void self_abort(struct ce_transport *t, int exit_code)
 const struct ce_transport_ops ce_transport_self = {
     .name = "self",
     .create = self_create,
-    .start = self_start,
     .progress = self_progress,
     .destroy = self_destroy,
     .abort = self_abort,

@@ -35,6 +35,15 @@ static const struct ce_transport_ops *find_transport(const char *name)
     return NULL;
 }
 
+/* CEMOE_LATENCY_US: what a network with that latency would do, for tests and studies
+ * on machines that cannot delay packets. */
+static uint64_t wanted_latency_ns(void)
+{
+    const char *text = getenv("CEMOE_LATENCY_US");
+
+    return text != NULL ? strtoull(text, NULL, 10) * 1000 : 0;
+}
+
 enum ce_status ce_transport_create(struct ce_transport **transport,
                                    const char *name,
                                    uint64_t deadline_ms,
@@ -52,6 +61,7 @@ enum ce_status ce_transport_create(struct ce_transport **transport,
     enum ce_status status = ops->create(transport, err);
     if (status == CE_OK) {
         (*transport)->deadline_ms = deadline_ms;
+        (*transport)->latency_ns = wanted_latency_ns();
     }
     return status;
 }
@@ -72,7 +82,10 @@ static bool init_exchange(struct ce_exchange *x, size_t ranks)
 {
     x->received = calloc(ranks, sizeof(x->received[0]));
     x->arrived = calloc(3 * ranks, sizeof(x->arrived[0]));
-    if (x->received == NULL || x->arrived == NULL) {
+    x->arrived_ns = calloc(ranks, sizeof(x->arrived_ns[0]));
+    x->link = calloc(ranks, sizeof(x->link[0]));
+    if (x->received == NULL || x->arrived == NULL || x->arrived_ns == NULL ||
+        x->link == NULL) {
         return false;
     }
     x->sent = x->arrived + ranks;
@@ -80,25 +93,23 @@ static bool init_exchange(struct ce_exchange *x, size_t ranks)
     return true;
 }
 
-static bool init_traffic(struct ce_traffic *traffic, size_t ranks)
+static void fini_exchange(struct ce_exchange *x)
 {
-    traffic->sent_messages = calloc(4 * ranks, sizeof(traffic->sent_messages[0]));
-    if (traffic->sent_messages == NULL) {
-        return false;
-    }
-    traffic->sent_bytes = traffic->sent_messages + ranks;
-    traffic->received_messages = traffic->sent_bytes + ranks;
-    traffic->received_bytes = traffic->received_messages + ranks;
-    return true;
+    free(x->received);
+    free(x->arrived);
+    free(x->arrived_ns);
+    free(x->link);
 }
 
-void ce_traffic_reset(struct ce_transport *transport)
+void ce_transport_reset_counters(struct ce_transport *transport)
 {
-    struct ce_traffic *traffic = &transport->traffic;
-    const size_t ranks = (size_t)transport->ranks;
+    for (int i = 0; i < CE_SLOT_COUNT; i++) {
+        struct ce_exchange *x = &transport->slot[i];
 
-    memset(traffic->sent_messages, 0, 4 * ranks * sizeof(traffic->sent_messages[0]));
-    traffic->wait_ns = 0;
+        memset(x->link, 0, (size_t)transport->ranks * sizeof(x->link[0]));
+        x->exposed_ns = 0;
+        x->span_ns = 0;
+    }
 }
 
 enum ce_status ce_transport_init(struct ce_transport *transport,
@@ -114,7 +125,6 @@ enum ce_status ce_transport_init(struct ce_transport *transport,
     transport->ranks = ranks;
     transport->outgoing = calloc(count, sizeof(transport->outgoing[0]));
     bool complete = transport->outgoing != NULL;
-    complete = complete && init_traffic(&transport->traffic, count);
     for (size_t i = 0; i < CE_SLOT_COUNT; i++) {
         complete = complete && init_exchange(&transport->slot[i], count);
     }
@@ -128,10 +138,8 @@ enum ce_status ce_transport_init(struct ce_transport *transport,
 void ce_transport_fini(struct ce_transport *transport)
 {
     for (size_t i = 0; i < CE_SLOT_COUNT; i++) {
-        free(transport->slot[i].received);
-        free(transport->slot[i].arrived);
+        fini_exchange(&transport->slot[i]);
     }
-    free(transport->traffic.sent_messages);
     free(transport->outgoing);
 }
 

@@ -6,14 +6,18 @@
  * All collectives of the engine are exchanges (see collective.h), so that each
  * wait has the same deadline and the same report of who is missing.
  *
- * Ranks: every rank starts the same exchanges on the same slots in the same
+ *   open ─► [ reserve ─► write ─► ] send to each rank, in any order and at any time
+ *       └─► next … next: what the others sent, as it arrives ─► finish
+ *
+ * Ranks: every rank opens the same exchanges on the same slots in the same
  * order; that is all the agreement there is. A rank with nothing to send sends
  * 0 bytes. Slots are independent channels, so that exchanges may overlap.
  *
- * Memory: send buffers are borrowed from start to finish (the array that names
- * them only during start); received bytes belong to the transport, are 64-byte
- * aligned and stay valid until the next start on the same slot. Only a rank's
- * message to itself is handed over by pointer: it is the send buffer.
+ * Memory: send buffers are borrowed from send to finish; received bytes belong
+ * to the transport, are 64-byte aligned and stay valid until the next open on the
+ * same slot. A rank's message to itself is handed over by pointer: it is the send
+ * buffer. Memory from ce_exchange_reserve is the transport's, to be written before
+ * its send and not after.
  *
  * Threads: one thread at a time uses a transport; for mpi and ucx the one that created
  * it.
@@ -22,11 +26,11 @@
  * means for ever. It bounds how long a rank waits for a peer, so it must be
  * longer than the longest computation a peer does between two exchanges.
  *
- * Errors: CE_ERR_TIMEOUT when the deadline passes: the text says which slot and
- * round, which ranks have not been heard, which sends are not done. After any
- * error of an exchange `failed` is set and the transport can only be destroyed
- * or aborted. Destroy then does not wait for the peers, so that the others learn
- * of it from the launcher, which ends a job of which one process exits unclean.
+ * Errors: CE_ERR_TIMEOUT when the deadline passes: the text says what this rank was
+ * doing, which slot and round, which ranks have not been heard, which sends are not
+ * done. After any error of an exchange `failed` is set and the transport can only be
+ * destroyed or aborted. Destroy then does not wait for the peers, so that the others
+ * learn of it from the launcher, which ends a job of which one process exits unclean.
  */
 
 #ifndef CE_COMM_TRANSPORT_H
@@ -47,15 +51,23 @@ struct ce_bytes {
     size_t bytes;
 };
 
-/* Totals since creation, indexed by peer; counted where bytes are handed to or
- * taken from the underlying library. The own rank's entries count what would
- * have travelled, although it does not. */
-struct ce_traffic {
-    uint64_t *sent_messages;
-    uint64_t *sent_bytes;
-    uint64_t *received_messages;
-    uint64_t *received_bytes;
-    uint64_t wait_ns; /* time inside ce_exchange_next and ce_exchange_finish */
+/* What went between this rank and one peer on one slot since creation; counted where
+ * bytes are handed to or taken from the underlying library. The own rank's entry
+ * counts what would have travelled, although it does not. */
+struct ce_link_traffic {
+    uint64_t sent_messages;
+    uint64_t sent_bytes;
+    uint64_t received_messages;
+    uint64_t received_bytes;
+    uint64_t
+        wait_ns; /* of the waits that this peer ended: the last it was missing in */
+};
+
+/* What this rank is doing, for the report of a wait that never ends. */
+struct ce_activity {
+    uint64_t step; /* 0: before the first */
+    size_t layer;
+    const char *stage; /* a literal; NULL outside steps */
 };
 
 struct ce_transport; /* common head, then the back-end's own state */
@@ -65,11 +77,20 @@ struct ce_transport_ops {
     const char *name;
     /* Joins the job and allocates the transport (see backend.h). Collective. */
     enum ce_status (*create)(struct ce_transport **t, struct ce_error *err);
-    /* Hands the messages for the other ranks to the library; never blocks. */
-    enum ce_status (*start)(struct ce_transport *t,
-                            enum ce_slot slot,
-                            const struct ce_bytes *send,
-                            struct ce_error *err);
+    /* Begins a round: what came for it before may be handed out. Never blocks.
+     * NULL where there is nothing to do. */
+    enum ce_status (*open)(struct ce_transport *t,
+                           enum ce_slot slot,
+                           struct ce_error *err);
+    /* Memory the message of this round for another rank may be written to where it
+     * is read, or NULL. NULL where a back-end never has any. */
+    void *(*reserve)(struct ce_transport *t, enum ce_slot slot, int peer, size_t bytes);
+    /* Hands the message for another rank to the library; never blocks. */
+    enum ce_status (*send)(struct ce_transport *t,
+                           enum ce_slot slot,
+                           int peer,
+                           struct ce_bytes message,
+                           struct ce_error *err);
     /* One bout of progress on an active exchange; never blocks. CE_OK when
      * something moved, CE_AGAIN when nothing did. */
     enum ce_status (*progress)(struct ce_transport *t,
@@ -84,14 +105,21 @@ struct ce_transport_ops {
 /* State of one slot, kept by exchange.c and filled by the back-ends. */
 struct ce_exchange {
     bool active;
-    uint64_t round;            /* exchanges started on this slot */
+    uint64_t round;            /* exchanges opened on this slot */
+    int to_give;               /* messages not given to ce_exchange_send yet */
     int to_arrive;             /* messages not here yet */
     int to_send;               /* send buffers not free yet */
     int to_hand_out;           /* messages ce_exchange_next has not returned */
+    int mover;                 /* rank whose message arrived or was taken last */
+    uint64_t opened_ns;        /* the clock when this round began */
     struct ce_bytes *received; /* [ranks] */
+    uint64_t *arrived_ns;      /* [ranks] the clock then; kept with a latency only */
     unsigned char *arrived;    /* [ranks] 1: message of that rank is here */
     unsigned char *sent;       /* [ranks] 1: send buffer of that rank is free again */
     unsigned char *handed_out; /* [ranks] 1: next has returned it */
+    struct ce_link_traffic *link; /* [ranks] totals */
+    uint64_t exposed_ns;          /* total time in next and finish */
+    uint64_t span_ns;             /* total time from open to the last arrival */
 };
 
 struct ce_transport {
@@ -99,9 +127,10 @@ struct ce_transport {
     int rank;
     int ranks;
     uint64_t deadline_ms;
-    bool failed; /* an exchange failed: only destroy and abort are left */
+    uint64_t latency_ns; /* messages of others are held back for so long */
+    bool failed;         /* an exchange failed: only destroy and abort are left */
+    struct ce_activity activity;
     struct ce_exchange slot[CE_SLOT_COUNT];
-    struct ce_traffic traffic;
     struct ce_bytes *outgoing; /* [ranks] what a collective sends */
 };
 
@@ -122,23 +151,55 @@ const char *const *ce_transport_names(void);
  * makes no sense: it is alone with that, and only abort tells the others. */
 void ce_transport_fail(struct ce_transport *transport);
 
-/* Starts an exchange: send[r] goes to rank r. Collective, does not block. */
+/* Counts messages, bytes and times from zero again. */
+void ce_transport_reset_counters(struct ce_transport *transport);
+
+/* Begins an exchange. Collective, does not block. */
+CE_MUST_CHECK enum ce_status ce_exchange_open(struct ce_transport *transport,
+                                              enum ce_slot slot,
+                                              struct ce_error *err);
+
+/* Memory of `bytes` bytes, 64-byte aligned, in which the message for `peer` saves a
+ * copy: for a rank of the same host it may be where that rank reads it. NULL when
+ * there is none; the message is then written to memory of the caller. */
+void *ce_exchange_reserve(struct ce_transport *transport,
+                          enum ce_slot slot,
+                          int peer,
+                          size_t bytes);
+
+/* Sends the one message of this exchange to `peer`. Does not block. */
+CE_MUST_CHECK enum ce_status ce_exchange_send(struct ce_transport *transport,
+                                              enum ce_slot slot,
+                                              int peer,
+                                              struct ce_bytes message,
+                                              struct ce_error *err);
+
+/* Opens an exchange and sends send[r] to each rank r. Collective, does not block. */
 CE_MUST_CHECK enum ce_status ce_exchange_start(struct ce_transport *transport,
                                                enum ce_slot slot,
                                                const struct ce_bytes *send,
                                                struct ce_error *err);
 
-/* Waits for one more message: the own first, then as they arrive, the lowest
- * rank first among those already here. Each source is returned once; *source is
- * -1 when all have been. The exchange still has to be finished. */
+/* Lets all active exchanges move on while the caller has other things to do. Does
+ * not block. */
+CE_MUST_CHECK enum ce_status ce_exchange_poll(struct ce_transport *transport,
+                                              struct ce_error *err);
+
+/* True when ce_exchange_next would return a message without waiting. */
+bool ce_exchange_has_next(const struct ce_transport *transport, enum ce_slot slot);
+
+/* Waits for one more message: the own first when it has been sent, then as they
+ * arrive, the lowest rank first among those already here. Each source is returned
+ * once; *source is -1 when all have been. The exchange still has to be finished. */
 CE_MUST_CHECK enum ce_status ce_exchange_next(struct ce_transport *transport,
                                               enum ce_slot slot,
                                               int *source,
                                               struct ce_bytes *message,
                                               struct ce_error *err);
 
-/* Waits until all messages are here and all send buffers are free. The received
- * messages are then in transport->slot[slot].received. */
+/* Waits until all messages are here and all send buffers are free; a message must
+ * have been sent to each rank. The received messages are then in
+ * transport->slot[slot].received. */
 CE_MUST_CHECK enum ce_status ce_exchange_finish(struct ce_transport *transport,
                                                 enum ce_slot slot,
                                                 struct ce_error *err);

@@ -318,24 +318,38 @@ bool ucx_listen(struct ucx_transport *ucx)
 
 /* ---- the table ---- */
 
-static enum ce_status ucx_start(struct ce_transport *t,
-                                enum ce_slot slot,
-                                const struct ce_bytes *send,
-                                struct ce_error *err)
+static enum ce_status
+ucx_open(struct ce_transport *t, enum ce_slot slot, struct ce_error *err)
 {
     struct ucx_transport *ucx = from_head(t);
 
-    for (int step = 1; step < t->ranks; step++) {
-        /* Each rank begins with its successor, so that not all flood rank 0. */
-        int peer = (t->rank + step) % t->ranks;
-        struct ucx_link *link = &ucx->links[slot][peer];
-
-        take_early(link);
-        if (ucx_box_send(link, send[peer])) {
-            ce_exchange_sent(t, slot, peer);
-        } else {
-            send_message(link, send[peer]);
+    for (int peer = 0; peer < t->ranks; peer++) {
+        if (peer != t->rank) {
+            take_early(&ucx->links[slot][peer]);
         }
+    }
+    return ucx->status == CE_OK ? CE_OK : noted_failure(ucx, err);
+}
+
+static void *
+ucx_reserve(struct ce_transport *t, enum ce_slot slot, int peer, size_t bytes)
+{
+    return ucx_box_reserve(&from_head(t)->links[slot][peer], bytes);
+}
+
+static enum ce_status ucx_send(struct ce_transport *t,
+                               enum ce_slot slot,
+                               int peer,
+                               struct ce_bytes message,
+                               struct ce_error *err)
+{
+    struct ucx_transport *ucx = from_head(t);
+    struct ucx_link *link = &ucx->links[slot][peer];
+
+    if (ucx_box_send(link, message)) {
+        ce_exchange_sent(t, slot, peer);
+    } else {
+        send_message(link, message);
     }
     return ucx->status == CE_OK ? CE_OK : noted_failure(ucx, err);
 }
@@ -464,7 +478,7 @@ static enum ce_status greet(struct ucx_transport *ucx, struct ce_error *err)
     if (status == CE_OK) {
         status = ucx_open_boxes(ucx, err);
     }
-    ce_traffic_reset(t);
+    ce_transport_reset_counters(t);
     return status;
 }
 
@@ -510,7 +524,9 @@ static void ucx_abort(struct ce_transport *t, int exit_code)
 const struct ce_transport_ops ce_transport_ucx = {
     .name = "ucx",
     .create = ucx_create,
-    .start = ucx_start,
+    .open = ucx_open,
+    .reserve = ucx_reserve,
+    .send = ucx_send,
     .progress = ucx_progress,
     .destroy = ucx_destroy,
     .abort = ucx_abort,

@@ -88,6 +88,9 @@ CE_MUST_CHECK enum ce_status ucx_open_boxes(struct ucx_transport *ucx,
 void ucx_forget_boxes(struct ucx_transport *ucx);
 void ucx_free_boxes(struct ucx_transport *ucx);
 
+/* Where the message of the current round may be written in the peer's box; NULL when
+ * there is none or it is too small. */
+void *ucx_box_reserve(const struct ucx_link *link, size_t bytes);
 /* Puts the message of the current round into the peer's box; false when there is
  * none or it is too small. */
 bool ucx_box_send(struct ucx_link *link, struct ce_bytes message);

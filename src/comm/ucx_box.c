@@ -56,15 +56,27 @@ static struct ucx_box *box_at(void *first, size_t capacity, enum ce_slot slot, i
 
 /* ---- a message ---- */
 
+static struct ucx_box *this_rounds_box(const struct ucx_link *link)
+{
+    return link->outbox[link->ucx->head.slot[link->slot].round & 1];
+}
+
+void *ucx_box_reserve(const struct ucx_link *link, size_t bytes)
+{
+    struct ucx_box *box = this_rounds_box(link);
+
+    return box != NULL && bytes <= link->outbox_bytes ? box->data : NULL;
+}
+
 bool ucx_box_send(struct ucx_link *link, struct ce_bytes message)
 {
     const uint64_t round = link->ucx->head.slot[link->slot].round;
-    struct ucx_box *box = link->outbox[round & 1];
+    struct ucx_box *box = this_rounds_box(link);
 
     if (box == NULL || message.bytes > link->outbox_bytes) {
         return false;
     }
-    if (message.bytes > 0) {
+    if (message.bytes > 0 && message.data != box->data) {
         memcpy(box->data, message.data, message.bytes);
     }
     box->bytes = message.bytes;

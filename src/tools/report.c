@@ -18,6 +18,12 @@ static void set_integer(json_t *object, const char *key, uint64_t value)
     json_object_set_new(object, key, json_integer((json_int_t)value));
 }
 
+static void append_integer(json_t *object, const char *key, uint64_t value)
+{
+    json_array_append_new(json_object_get(object, key),
+                          json_integer((json_int_t)value));
+}
+
 static void set_seconds(json_t *object, const char *key, uint64_t ns)
 {
     json_object_set_new(object, key, json_real((double)ns / 1e9));
@@ -41,33 +47,40 @@ json_t *ce_report_stages(const struct ce_engine *engine)
     return object;
 }
 
-static json_t *counters_by_peer(const uint64_t *counters, int ranks)
+/* What one slot moved, by peer. */
+static json_t *slot_traffic(const struct ce_exchange *x, int ranks)
 {
-    json_t *array = json_array();
+    json_t *object = json_pack("{s:[], s:[], s:[], s:[], s:[]}",
+                               "sent_messages",
+                               "sent_bytes",
+                               "received_messages",
+                               "received_bytes",
+                               "wait_seconds");
 
     for (int r = 0; r < ranks; r++) {
-        json_array_append_new(array, json_integer((json_int_t)counters[r]));
+        const struct ce_link_traffic *link = &x->link[r];
+
+        append_integer(object, "sent_messages", link->sent_messages);
+        append_integer(object, "sent_bytes", link->sent_bytes);
+        append_integer(object, "received_messages", link->received_messages);
+        append_integer(object, "received_bytes", link->received_bytes);
+        json_array_append_new(json_object_get(object, "wait_seconds"),
+                              json_real((double)link->wait_ns / 1e9));
     }
-    return array;
+    set_seconds(object, "exposed", x->exposed_ns);
+    set_seconds(object, "span", x->span_ns);
+    return object;
 }
 
-static json_t *traffic(const struct ce_transport *transport)
+static json_t *traffic(const struct ce_transport *t)
 {
-    const struct ce_traffic *t = &transport->traffic;
-    json_t *object = json_object();
-
-    json_object_set_new(
-        object, "sent_messages", counters_by_peer(t->sent_messages, transport->ranks));
-    json_object_set_new(
-        object, "sent_bytes", counters_by_peer(t->sent_bytes, transport->ranks));
-    json_object_set_new(object,
-                        "received_messages",
-                        counters_by_peer(t->received_messages, transport->ranks));
-    json_object_set_new(object,
-                        "received_bytes",
-                        counters_by_peer(t->received_bytes, transport->ranks));
-    set_seconds(object, "wait", t->wait_ns);
-    return object;
+    return json_pack("{s:o, s:o, s:o}",
+                     "dispatch",
+                     slot_traffic(&t->slot[CE_SLOT_DISPATCH], t->ranks),
+                     "combine",
+                     slot_traffic(&t->slot[CE_SLOT_COMBINE], t->ranks),
+                     "control",
+                     slot_traffic(&t->slot[CE_SLOT_CONTROL], t->ranks));
 }
 
 static json_t *moe_counters(const struct ce_moe *moe)

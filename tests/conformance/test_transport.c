@@ -8,10 +8,10 @@
  * CE_TEST_LARGE=1 adds a message that no int can count (needs 3 GiB).
  */
 
+#include "test_transport.h"
+
 #include "comm/collective.h"
 #include "comm/hello.h"
-#include "comm/transport.h"
-#include "test.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -21,118 +21,6 @@
 #include <time.h>
 
 #define DEADLINE_MS 60000
-
-static struct ce_transport *transport;
-
-/* ---- messages that know where they belong ---- */
-
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
-    return x ^ (x >> 31);
-}
-
-static uint64_t message_key(uint64_t round, int from, int to)
-{
-    return mix(mix(round + 1) + (uint64_t)from * 65537 + (uint64_t)to);
-}
-
-/* The 8 bytes at `word` * 8 of the message with this key. */
-static uint64_t pattern(uint64_t key, size_t word)
-{
-    return key + word * 0x9e3779b97f4a7c15U;
-}
-
-static void fill(unsigned char *data, size_t bytes, uint64_t key)
-{
-    for (size_t at = 0; at < bytes; at += 8) {
-        uint64_t value = pattern(key, at / 8);
-        memcpy(data + at, &value, bytes - at < 8 ? bytes - at : 8);
-    }
-}
-
-static bool matches(struct ce_bytes message, uint64_t key)
-{
-    const unsigned char *data = message.data;
-
-    for (size_t at = 0; at < message.bytes; at += 8) {
-        uint64_t value = pattern(key, at / 8);
-        size_t length = message.bytes - at < 8 ? message.bytes - at : 8;
-
-        if (memcmp(data + at, &value, length) != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* One rank's side of an exchange: how much goes from whom to whom. */
-typedef size_t size_function(uint64_t round, int from, int to);
-
-struct side {
-    enum ce_slot slot;
-    uint64_t round;
-    size_function *size;
-    struct ce_bytes *send;
-};
-
-static void start_side(struct side *side)
-{
-    const int ranks = transport->ranks;
-    struct ce_error err = {.text = ""};
-
-    side->send = calloc((size_t)ranks, sizeof(side->send[0]));
-    assert_non_null(side->send);
-    for (int to = 0; to < ranks; to++) {
-        size_t bytes = side->size(side->round, transport->rank, to);
-        unsigned char *data = malloc(bytes + 1);
-
-        assert_non_null(data);
-        fill(data, bytes, message_key(side->round, transport->rank, to));
-        side->send[to] = (struct ce_bytes){data, bytes};
-    }
-    if (ce_exchange_start(transport, side->slot, side->send, &err) != CE_OK) {
-        fail_msg("%s", err.text);
-    }
-}
-
-static void check_message(const struct side *side, int from, struct ce_bytes message)
-{
-    const int to = transport->rank;
-
-    assert_int_equal(message.bytes, side->size(side->round, from, to));
-    assert_true(matches(message, message_key(side->round, from, to)));
-    if (from == to) {
-        assert_ptr_equal(message.data, side->send[to].data);
-    } else {
-        assert_int_equal((uintptr_t)message.data % 64, 0);
-    }
-}
-
-static void finish_side(struct side *side)
-{
-    struct ce_error err = {.text = ""};
-
-    if (ce_exchange_finish(transport, side->slot, &err) != CE_OK) {
-        fail_msg("%s", err.text);
-    }
-    for (int from = 0; from < transport->ranks; from++) {
-        check_message(side, from, transport->slot[side->slot].received[from]);
-    }
-    for (int to = 0; to < transport->ranks; to++) {
-        free((void *)(uintptr_t)side->send[to].data);
-    }
-    free(side->send);
-}
-
-static void exchange(uint64_t round, size_function *size)
-{
-    struct side side = {CE_SLOT_DISPATCH, round, size, NULL};
-
-    start_side(&side);
-    finish_side(&side);
-}
 
 /* ---- sizes ---- */
 
@@ -474,6 +362,61 @@ static void hello(void **state)
     assert_string_equal(err.text, expected);
 }
 
+/* ---- messages sent one by one ---- */
+
+/* Writes the message for `to` where the transport wants it, if anywhere. */
+static struct ce_bytes write_message(uint64_t round, int to, unsigned char *own)
+{
+    const size_t bytes = ragged_size(round, transport->rank, to);
+    unsigned char *data = ce_exchange_reserve(transport, CE_SLOT_COMBINE, to, bytes);
+
+    if (data == NULL) {
+        data = own;
+    }
+    assert_int_equal((uintptr_t)data % 64, 0);
+    fill(data, bytes, message_key(round, transport->rank, to));
+    return (struct ce_bytes){data, bytes};
+}
+
+/* As in a layer: each peer is answered when its message has come, while others have
+ * not sent theirs; the answers lie in reserved memory where there is some. */
+static void answers_leave_one_by_one(void **state)
+{
+    (void)state;
+    unsigned char *own = aligned_alloc(64, (size_t)transport->ranks * 20032);
+
+    assert_non_null(own);
+    for (uint64_t round = 0; round < 40; round++) {
+        struct side asked = {CE_SLOT_DISPATCH, round, ragged_size, NULL};
+        int source = 0;
+
+        assert_int_equal(ce_exchange_open(transport, CE_SLOT_COMBINE, NULL), CE_OK);
+        start_side(&asked);
+        for (int i = 0; i < transport->ranks; i++) {
+            struct ce_bytes message;
+
+            assert_int_equal(
+                ce_exchange_next(transport, CE_SLOT_DISPATCH, &source, &message, NULL),
+                CE_OK);
+            check_message(&asked, source, message);
+            message = write_message(round, source, own + (size_t)source * 20032);
+            assert_int_equal(ce_exchange_poll(transport, NULL), CE_OK);
+            assert_int_equal(
+                ce_exchange_send(transport, CE_SLOT_COMBINE, source, message, NULL),
+                CE_OK);
+        }
+        assert_int_equal(ce_exchange_finish(transport, CE_SLOT_COMBINE, NULL), CE_OK);
+        for (int from = 0; from < transport->ranks; from++) {
+            struct ce_bytes message = transport->slot[CE_SLOT_COMBINE].received[from];
+
+            assert_int_equal(message.bytes, ragged_size(round, from, transport->rank));
+            assert_true(matches(message, message_key(round, from, transport->rank)));
+        }
+        finish_side(&asked);
+    }
+    free(own);
+}
+
 /* ---- accounts ---- */
 
 /* What r says to have sent to us is what we received from r, and the reverse. */
@@ -481,28 +424,24 @@ static void traffic_is_the_same_on_both_sides(void **state)
 {
     (void)state;
     const size_t ranks = (size_t)transport->ranks;
-    const struct ce_traffic *traffic = &transport->traffic;
-    uint64_t *mine = calloc(4 * ranks, sizeof(mine[0]));
+    const size_t me = (size_t)transport->rank;
+    struct ce_link_traffic *mine = calloc(ranks, sizeof(mine[0]));
     const struct ce_bytes *all;
 
     assert_non_null(mine);
-    memcpy(mine, traffic->sent_messages, ranks * sizeof(mine[0]));
-    memcpy(mine + ranks, traffic->sent_bytes, ranks * sizeof(mine[0]));
-    memcpy(mine + 2 * ranks, traffic->received_messages, ranks * sizeof(mine[0]));
-    memcpy(mine + 3 * ranks, traffic->received_bytes, ranks * sizeof(mine[0]));
-    struct ce_bytes message = {mine, 4 * ranks * sizeof(mine[0])};
+    memcpy(mine, transport->slot[CE_SLOT_DISPATCH].link, ranks * sizeof(mine[0]));
+    struct ce_bytes message = {mine, ranks * sizeof(mine[0])};
     assert_int_equal(ce_allgather(transport, message, &all, NULL), CE_OK);
     for (size_t peer = 0; peer < ranks; peer++) {
-        const uint64_t *theirs = all[peer].data;
-        const size_t me = (size_t)transport->rank;
+        const struct ce_link_traffic *theirs = all[peer].data;
 
         assert_int_equal(all[peer].bytes, message.bytes);
-        assert_true(mine[peer] > 0);
-        assert_true(mine[ranks + peer] > 0);
-        assert_int_equal(mine[peer], theirs[2 * ranks + me]);
-        assert_int_equal(mine[ranks + peer], theirs[3 * ranks + me]);
-        assert_int_equal(mine[2 * ranks + peer], theirs[me]);
-        assert_int_equal(mine[3 * ranks + peer], theirs[ranks + me]);
+        assert_true(mine[peer].sent_messages > 0);
+        assert_true(mine[peer].sent_bytes > 0);
+        assert_int_equal(mine[peer].sent_messages, theirs[me].received_messages);
+        assert_int_equal(mine[peer].sent_bytes, theirs[me].received_bytes);
+        assert_int_equal(mine[peer].received_messages, theirs[me].sent_messages);
+        assert_int_equal(mine[peer].received_bytes, theirs[me].sent_bytes);
     }
     free(mine);
 }
@@ -561,6 +500,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(agreement),
         cmocka_unit_test(malformed_peer),
         cmocka_unit_test(hello),
+        cmocka_unit_test(answers_leave_one_by_one),
         cmocka_unit_test(traffic_is_the_same_on_both_sides),
     };
 

@@ -4,7 +4,7 @@ import os, pathlib, re, subprocess, sys, time
 
 RANKS = 3
 DEADLINE_MS = 1000
-TIMEOUT = r"rank [01]: dispatch round 1: no message after 1000 ms from rank 2 \(of 3\); sends not done: "
+TIMEOUT = r"rank [01]: dispatch round 1: no message after 1000 ms from rank 2 \(of 3, 2 here\); sends not done: "
 NONSENSE = "rank [01]: a message that makes no sense came from rank 2: unknown slot, source or round"
 
 # fault: exit code of the job, what every line of a waiting rank says (None: there is none)

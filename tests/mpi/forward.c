@@ -38,14 +38,16 @@ struct run {
     struct ce_error err;
 };
 
-/* Bytes to and from other ranks. */
+/* Bytes to other ranks. */
 static uint64_t moved(const struct ce_transport *transport)
 {
     uint64_t sum = 0;
 
-    for (int r = 0; r < transport->ranks; r++) {
-        if (r != transport->rank) {
-            sum += transport->traffic.sent_bytes[r];
+    for (int slot = 0; slot < CE_SLOT_COUNT; slot++) {
+        for (int r = 0; r < transport->ranks; r++) {
+            if (r != transport->rank) {
+                sum += transport->slot[slot].link[r].sent_bytes;
+            }
         }
     }
     return sum;
