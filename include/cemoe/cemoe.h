@@ -67,6 +67,8 @@ struct ce_engine_options {
     int compressed;                 /* n_ce, or CE_COMPRESSED_DEFAULT */
     int truncated;                  /* drop the last N experts, no compensation */
     const char *wire;    /* rows between ranks: "f32" (or NULL), "bf16", "int8" */
+    const char *combine; /* results summed by token: "ordered" (or NULL), "partial" */
+    const char *overlap; /* of experts and exchange: "auto" (or NULL), "on", "off" */
     size_t step_tokens;  /* most tokens of this rank in one step */
     size_t step_logits;  /* most rows of logits of one step */
     size_t cache_tokens; /* KV cache: tokens of all sequences */

@@ -47,6 +47,9 @@ struct ce_landing {
 /* Makes room for `bytes`, losing what was there; false without memory. */
 CE_MUST_CHECK bool ce_landing_reserve(struct ce_landing *landing, size_t bytes);
 
+/* The same for just as many, so that later messages of that size allocate nothing. */
+CE_MUST_CHECK bool ce_landing_prepare(struct ce_landing *landing, size_t bytes);
+
 /* True when the environment says that an MPI library can join its job. */
 bool ce_launcher_speaks_mpi(void);
 

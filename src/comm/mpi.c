@@ -101,6 +101,36 @@ receive_bytes(void *memory, size_t bytes, MPI_Message *message, MPI_Request *req
     return code;
 }
 
+static size_t mpi_receive_bytes(const struct ce_transport *t, const size_t *bytes)
+{
+    size_t sum = 0;
+
+    for (int i = 0; i < CE_SLOT_COUNT; i++) {
+        sum += bytes[i];
+    }
+    return sum * (size_t)(t->ranks - 1);
+}
+
+static enum ce_status
+mpi_prepare(struct ce_transport *t, const size_t *bytes, struct ce_error *err)
+{
+    struct mpi_transport *mpi = from_head(t);
+    bool complete = true;
+
+    for (int i = 0; i < CE_SLOT_COUNT; i++) {
+        for (int peer = 0; peer < t->ranks; peer++) {
+            complete =
+                complete && (peer == t->rank ||
+                             ce_landing_prepare(&mpi->slot[i].buffers[peer], bytes[i]));
+        }
+    }
+    return complete ? CE_OK
+                    : ce_fail(err,
+                              CE_ERR_NOMEM,
+                              "rank %d: no memory to receive messages",
+                              t->rank);
+}
+
 static enum ce_status mpi_send(struct ce_transport *t,
                                enum ce_slot slot,
                                int peer,
@@ -397,6 +427,8 @@ static void mpi_abort(struct ce_transport *t, int exit_code)
 const struct ce_transport_ops ce_transport_mpi = {
     .name = "mpi",
     .create = mpi_create,
+    .receive_bytes = mpi_receive_bytes,
+    .prepare = mpi_prepare,
     .send = mpi_send,
     .progress = mpi_progress,
     .destroy = mpi_destroy,

@@ -167,3 +167,30 @@ void ce_transport_fail(struct ce_transport *transport)
 {
     transport->failed = true;
 }
+
+enum ce_status ce_transport_enter(struct ce_transport *transport,
+                                  const char *stage,
+                                  struct ce_error *err)
+{
+    struct ce_activity *now = &transport->activity;
+
+    now->stage = stage;
+    return now->on_enter != NULL ? now->on_enter(now->context, now, err) : CE_OK;
+}
+
+size_t ce_transport_receive_bytes(const struct ce_transport *transport,
+                                  const size_t bytes[CE_SLOT_COUNT])
+{
+    return transport->ops->receive_bytes != NULL
+               ? transport->ops->receive_bytes(transport, bytes)
+               : 0;
+}
+
+enum ce_status ce_transport_prepare(struct ce_transport *transport,
+                                    const size_t bytes[CE_SLOT_COUNT],
+                                    struct ce_error *err)
+{
+    return transport->ops->prepare != NULL
+               ? transport->ops->prepare(transport, bytes, err)
+               : CE_OK;
+}

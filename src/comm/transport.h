@@ -65,9 +65,15 @@ struct ce_link_traffic {
 
 /* What this rank is doing, for the report of a wait that never ends. */
 struct ce_activity {
-    uint64_t step; /* 0: before the first */
+    uint64_t step;
     size_t layer;
     const char *stage; /* a literal; NULL outside steps */
+    /* Called whenever a stage is entered; what it returns is the stage's result. For
+     * tests of failures; NULL: nobody is called. */
+    enum ce_status (*on_enter)(void *context,
+                               const struct ce_activity *now,
+                               struct ce_error *err);
+    void *context;
 };
 
 struct ce_transport; /* common head, then the back-end's own state */
@@ -77,6 +83,12 @@ struct ce_transport_ops {
     const char *name;
     /* Joins the job and allocates the transport (see backend.h). Collective. */
     enum ce_status (*create)(struct ce_transport **t, struct ce_error *err);
+    /* Memory to receive messages of at most bytes[slot] bytes, and taking it; NULL
+     * where none is needed. Collective. */
+    size_t (*receive_bytes)(const struct ce_transport *t, const size_t *bytes);
+    enum ce_status (*prepare)(struct ce_transport *t,
+                              const size_t *bytes,
+                              struct ce_error *err);
     /* Begins a round: what came for it before may be handed out. Never blocks.
      * NULL where there is nothing to do. */
     enum ce_status (*open)(struct ce_transport *t,
@@ -150,6 +162,22 @@ const char *const *ce_transport_names(void);
 /* Marks the transport as failed, by a caller that found that a peer's message
  * makes no sense: it is alone with that, and only abort tells the others. */
 void ce_transport_fail(struct ce_transport *transport);
+
+/* What ce_transport_prepare will take. */
+size_t ce_transport_receive_bytes(const struct ce_transport *transport,
+                                  const size_t bytes[CE_SLOT_COUNT]);
+/* Takes memory for messages of at most bytes[slot] bytes, once. Without it, and for
+ * larger ones, memory is taken when they come. No exchange may be active. Collective.
+ */
+CE_MUST_CHECK enum ce_status ce_transport_prepare(struct ce_transport *transport,
+                                                  const size_t bytes[CE_SLOT_COUNT],
+                                                  struct ce_error *err);
+
+/* Notes that this rank enters a stage of activity.step and activity.layer. Errors:
+ * those of on_enter. */
+CE_MUST_CHECK enum ce_status ce_transport_enter(struct ce_transport *transport,
+                                                const char *stage,
+                                                struct ce_error *err);
 
 /* Counts messages, bytes and times from zero again. */
 void ce_transport_reset_counters(struct ce_transport *transport);

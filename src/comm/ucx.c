@@ -316,6 +316,60 @@ bool ucx_listen(struct ucx_transport *ucx)
     return ucp_worker_set_am_recv_handler(ucx->worker, &handler) == UCS_OK;
 }
 
+/* ---- memory to receive ---- */
+
+/* Messages that no box of their host holds need a landing. */
+static size_t landing_bytes(const struct ucx_transport *ucx,
+                            int peer,
+                            enum ce_slot slot,
+                            const size_t *bytes,
+                            const size_t *capacity)
+{
+    const bool boxed = ucx->endpoints[peer].is_near && bytes[slot] <= capacity[slot];
+
+    return peer == ucx->head.rank || boxed ? 0 : bytes[slot];
+}
+
+static size_t ucx_receive_bytes(const struct ce_transport *t, const size_t *bytes)
+{
+    const struct ucx_transport *ucx = (const struct ucx_transport *)t;
+    size_t capacity[CE_SLOT_COUNT];
+    size_t sum = ucx_box_capacities(ucx, bytes, capacity);
+
+    for (int i = 0; i < CE_SLOT_COUNT; i++) {
+        for (int peer = 0; peer < t->ranks; peer++) {
+            sum += landing_bytes(ucx, peer, (enum ce_slot)i, bytes, capacity);
+        }
+    }
+    return sum;
+}
+
+/* Boxes of the new sizes; nobody sends until all have met with theirs. */
+static enum ce_status
+ucx_prepare(struct ce_transport *t, const size_t *bytes, struct ce_error *err)
+{
+    struct ucx_transport *ucx = from_head(t);
+    size_t capacity[CE_SLOT_COUNT];
+    bool complete = true;
+    enum ce_status status = ucx_meet(ucx, err);
+
+    (void)ucx_box_capacities(ucx, bytes, capacity);
+    for (int i = 0; i < CE_SLOT_COUNT; i++) {
+        for (int peer = 0; peer < t->ranks; peer++) {
+            complete = complete &&
+                       ce_landing_prepare(
+                           &ucx->links[i][peer].landing,
+                           landing_bytes(ucx, peer, (enum ce_slot)i, bytes, capacity));
+        }
+    }
+    if (status == CE_OK && !complete) {
+        status = ce_fail(
+            err, CE_ERR_NOMEM, "rank %d: no memory to receive messages", t->rank);
+    }
+    status = ce_agree(ucx->bootstrap, status, err);
+    return status == CE_OK ? ucx_open_boxes(ucx, bytes, err) : status;
+}
+
 /* ---- the table ---- */
 
 static enum ce_status
@@ -462,6 +516,9 @@ static enum ce_status allocate(struct ucx_transport *ucx, struct ce_error *err)
 
 #define START_UP_MS 120000
 
+/* Until the caller says how large its messages are. */
+static const size_t first_sizes[CE_SLOT_COUNT] = {128 << 10, 128 << 10, 16 << 10};
+
 /* The first exchange: UCX builds its connections when they are first used. */
 static enum ce_status greet(struct ucx_transport *ucx, struct ce_error *err)
 {
@@ -476,7 +533,7 @@ static enum ce_status greet(struct ucx_transport *ucx, struct ce_error *err)
         status = ucx_meet(ucx, err);
     }
     if (status == CE_OK) {
-        status = ucx_open_boxes(ucx, err);
+        status = ucx_open_boxes(ucx, first_sizes, err);
     }
     ce_transport_reset_counters(t);
     return status;
@@ -524,6 +581,8 @@ static void ucx_abort(struct ce_transport *t, int exit_code)
 const struct ce_transport_ops ce_transport_ucx = {
     .name = "ucx",
     .create = ucx_create,
+    .receive_bytes = ucx_receive_bytes,
+    .prepare = ucx_prepare,
     .open = ucx_open,
     .reserve = ucx_reserve,
     .send = ucx_send,

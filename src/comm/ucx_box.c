@@ -23,13 +23,13 @@
 #include <string.h>
 #include <ucp/api/ucp.h>
 
-/* What a rank's boxes may take together, and one message: the memory is in use
- * from the start, because UCX makes sure of it. */
-#define ALL_BOXES_BYTES ((size_t)16 << 20)
-#define MOST_BYTES      ((size_t)128 << 10)
-#define TURNS           2
-#define PEER_BOXES      ((size_t)CE_SLOT_COUNT * TURNS)
-#define LINE            64
+/* What a rank's boxes may take together: the memory is in use from the start, because
+ * UCX makes sure of it. */
+#define ALL_BOXES_BYTES ((size_t)256 << 20)
+/* With less than this for all of them active messages do as well. */
+#define LEAST_BYTES ((size_t)1 << 20)
+#define TURNS       2
+#define LINE        64
 
 struct ucx_box {
     uint64_t round; /* written last, read first */
@@ -42,16 +42,27 @@ _Static_assert(sizeof(struct ucx_box) == LINE, "data begins a cache line");
 /* What a rank tells a peer of the boxes it may write to. */
 struct offer {
     uint64_t address; /* of the first, in the receiver's memory */
-    uint64_t capacity;
+    uint64_t capacity[CE_SLOT_COUNT];
     unsigned char key[];
 };
 
-static struct ucx_box *box_at(void *first, size_t capacity, enum ce_slot slot, int turn)
+/* Bytes of the boxes of one peer in the slots before `slot`. */
+static size_t slot_offset(const size_t *capacity, int slot)
 {
-    size_t index = (size_t)slot * TURNS + (size_t)turn;
+    size_t offset = 0;
 
-    return (struct ucx_box *)(void *)((unsigned char *)first +
-                                      index * (LINE + capacity));
+    for (int i = 0; i < slot; i++) {
+        offset += TURNS * (LINE + capacity[i]);
+    }
+    return offset;
+}
+
+static struct ucx_box *box_at(void *first, const size_t *capacity, int slot, int turn)
+{
+    size_t offset =
+        slot_offset(capacity, slot) + (size_t)turn * (LINE + capacity[slot]);
+
+    return (struct ucx_box *)(void *)((unsigned char *)first + offset);
 }
 
 /* ---- a message ---- */
@@ -115,65 +126,85 @@ static size_t count_near(const struct ucx_transport *ucx)
     return near;
 }
 
-/* Memory for `near` peers; without it `*first` is NULL and nothing is offered. */
-static void allocate_boxes(struct ucx_transport *ucx,
-                           size_t near,
-                           size_t capacity,
-                           unsigned char **first)
+/* All messages in their boxes if that is not too much, else all boxes smaller alike. */
+static size_t fit_boxes(size_t near,
+                        size_t budget,
+                        const size_t *bytes,
+                        size_t capacity[CE_SLOT_COUNT])
+{
+    double wanted = 0.0;
+    double scale = 1.0;
+
+    for (int i = 0; i < CE_SLOT_COUNT; i++) {
+        wanted += (double)(near * TURNS) * (double)bytes[i];
+    }
+    if (wanted > (double)budget) {
+        scale = (double)budget / wanted;
+    }
+    for (int i = 0; i < CE_SLOT_COUNT; i++) {
+        capacity[i] = ((size_t)((double)bytes[i] * scale) + LINE - 1) / LINE * LINE;
+    }
+    return near * slot_offset(capacity, CE_SLOT_COUNT);
+}
+
+size_t ucx_box_capacities(const struct ucx_transport *ucx,
+                          const size_t *bytes,
+                          size_t capacity[CE_SLOT_COUNT])
+{
+    return fit_boxes(count_near(ucx), ALL_BOXES_BYTES, bytes, capacity);
+}
+
+/* Memory that peers can map; NULL when UCX has none. */
+static unsigned char *allocate_boxes(struct ucx_transport *ucx, size_t bytes)
 {
     const ucp_mem_map_params_t wanted = {
         .field_mask = UCP_MEM_MAP_PARAM_FIELD_ADDRESS | UCP_MEM_MAP_PARAM_FIELD_LENGTH |
                       UCP_MEM_MAP_PARAM_FIELD_FLAGS,
         .address = NULL,
-        .length = near * PEER_BOXES * (LINE + capacity) + LINE,
+        .length = bytes + LINE,
         .flags = UCP_MEM_MAP_ALLOCATE,
     };
     ucp_mem_attr_t got = {.field_mask = UCP_MEM_ATTR_FIELD_ADDRESS};
 
-    *first = NULL;
     if (ucp_mem_map(ucx->context, &wanted, &ucx->boxes) != UCS_OK) {
         ucx->boxes = NULL;
-        return;
+        return NULL;
     }
-    if (ucp_mem_query(ucx->boxes, &got) == UCS_OK) {
-        memset(got.address, 0, wanted.length);
-        *first = (unsigned char *)got.address +
-                 (LINE - (uintptr_t)got.address % LINE) % LINE;
+    if (ucp_mem_query(ucx->boxes, &got) != UCS_OK) {
+        return NULL;
     }
+    memset(got.address, 0, wanted.length);
+    return (unsigned char *)got.address + (LINE - (uintptr_t)got.address % LINE) % LINE;
 }
 
-static void set_inboxes(struct ucx_transport *ucx, int peer, void *first, size_t bytes)
+static void set_boxes(struct ucx_transport *ucx,
+                      int peer,
+                      void *first,
+                      const size_t *capacity,
+                      bool incoming)
 {
     for (int i = 0; i < CE_SLOT_COUNT; i++) {
         struct ucx_link *link = &ucx->links[i][peer];
+        struct ucx_box **box = incoming ? link->inbox : link->outbox;
 
-        link->inbox_bytes = bytes;
+        *(incoming ? &link->inbox_bytes : &link->outbox_bytes) = capacity[i];
         for (int turn = 0; turn < TURNS; turn++) {
-            link->inbox[turn] = box_at(first, bytes, (enum ce_slot)i, turn);
+            box[turn] = first != NULL ? box_at(first, capacity, i, turn) : NULL;
         }
     }
 }
 
-/* Fills offers[peer] for those that get boxes; the caller frees their data. */
-static enum ce_status
-write_offers(struct ucx_transport *ucx, struct ce_bytes *offers, struct ce_error *err)
+static enum ce_status offer_boxes(struct ucx_transport *ucx,
+                                  unsigned char *first,
+                                  const size_t *capacity,
+                                  struct ce_bytes *offers,
+                                  struct ce_error *err)
 {
-    const size_t near = count_near(ucx);
     enum ce_status status = CE_OK;
-    size_t capacity = MOST_BYTES;
-    unsigned char *first = NULL;
     void *key = NULL;
     size_t key_bytes = 0;
 
-    if (near == 0) {
-        return CE_OK;
-    }
-    if (capacity > ALL_BOXES_BYTES / (near * PEER_BOXES)) {
-        capacity = ALL_BOXES_BYTES / (near * PEER_BOXES) / LINE * LINE;
-    }
-    allocate_boxes(ucx, near, capacity, &first);
-    if (first == NULL ||
-        ucp_rkey_pack(ucx->context, ucx->boxes, &key, &key_bytes) != UCS_OK) {
+    if (ucp_rkey_pack(ucx->context, ucx->boxes, &key, &key_bytes) != UCS_OK) {
         return CE_OK;
     }
     for (int peer = 0; peer < ucx->head.ranks && status == CE_OK; peer++) {
@@ -185,14 +216,36 @@ write_offers(struct ucx_transport *ucx, struct ce_bytes *offers, struct ce_error
             status = ce_fail(err, CE_ERR_NOMEM, "no memory for an offer of boxes");
             continue;
         }
-        *offer = (struct offer){(uintptr_t)first, capacity};
+        offer->address = (uintptr_t)first;
+        for (int i = 0; i < CE_SLOT_COUNT; i++) {
+            offer->capacity[i] = capacity[i];
+        }
         memcpy(offer->key, key, key_bytes);
         offers[peer] = (struct ce_bytes){offer, sizeof(*offer) + key_bytes};
-        set_inboxes(ucx, peer, first, capacity);
-        first += PEER_BOXES * (LINE + capacity);
+        set_boxes(ucx, peer, first, capacity, true);
+        first += slot_offset(capacity, CE_SLOT_COUNT);
     }
     ucp_rkey_buffer_release(key);
     return status;
+}
+
+/* Fills offers[peer] for those that get boxes, as large as can be had; the caller frees
+ * their data. */
+static enum ce_status write_offers(struct ucx_transport *ucx,
+                                   const size_t *bytes,
+                                   struct ce_bytes *offers,
+                                   struct ce_error *err)
+{
+    const size_t near = count_near(ucx);
+    size_t capacity[CE_SLOT_COUNT];
+    size_t budget = ALL_BOXES_BYTES;
+    unsigned char *first = NULL;
+
+    while (near > 0 && first == NULL && budget >= LEAST_BYTES) {
+        first = allocate_boxes(ucx, fit_boxes(near, budget, bytes, capacity));
+        budget /= 2;
+    }
+    return first != NULL ? offer_boxes(ucx, first, capacity, offers, err) : CE_OK;
 }
 
 /* Maps the boxes a peer offers, if UCX can. */
@@ -200,6 +253,7 @@ static void take_offer(struct ucx_transport *ucx, int peer, struct ce_bytes mess
 {
     struct ucx_endpoint *endpoint = &ucx->endpoints[peer];
     const struct offer *offer = message.data;
+    size_t capacity[CE_SLOT_COUNT];
     void *first = NULL;
 
     if (endpoint->handle == NULL || message.bytes <= sizeof(*offer) ||
@@ -211,30 +265,19 @@ static void take_offer(struct ucx_transport *ucx, int peer, struct ce_bytes mess
         return;
     }
     for (int i = 0; i < CE_SLOT_COUNT; i++) {
-        struct ucx_link *link = &ucx->links[i][peer];
-
-        link->outbox_bytes = offer->capacity;
-        for (int turn = 0; turn < TURNS; turn++) {
-            link->outbox[turn] = box_at(first, offer->capacity, (enum ce_slot)i, turn);
-        }
+        capacity[i] = offer->capacity[i];
     }
+    set_boxes(ucx, peer, first, capacity, false);
 }
 
-enum ce_status ucx_open_boxes(struct ucx_transport *ucx, struct ce_error *err)
+/* Offers to all, then the boxes of those that offer some. */
+static enum ce_status trade_offers(struct ucx_transport *ucx,
+                                   const struct ce_bytes *offers,
+                                   struct ce_error *err)
 {
     struct ce_transport *mpi = ucx->bootstrap;
-    struct ce_bytes *offers = calloc((size_t)mpi->ranks, sizeof(offers[0]));
-    enum ce_status status = CE_OK;
+    enum ce_status status = ce_exchange_start(mpi, CE_SLOT_CONTROL, offers, err);
 
-    if (offers == NULL) {
-        status = ce_fail(err, CE_ERR_NOMEM, "no memory for offers of boxes");
-    } else {
-        status = write_offers(ucx, offers, err);
-    }
-    status = ce_agree(mpi, status, err);
-    if (status == CE_OK) {
-        status = ce_exchange_start(mpi, CE_SLOT_CONTROL, offers, err);
-    }
     if (status == CE_OK) {
         status = ce_exchange_finish(mpi, CE_SLOT_CONTROL, err);
     }
@@ -242,6 +285,27 @@ enum ce_status ucx_open_boxes(struct ucx_transport *ucx, struct ce_error *err)
         if (peer != mpi->rank) {
             take_offer(ucx, peer, mpi->slot[CE_SLOT_CONTROL].received[peer]);
         }
+    }
+    return status;
+}
+
+enum ce_status
+ucx_open_boxes(struct ucx_transport *ucx, const size_t *bytes, struct ce_error *err)
+{
+    struct ce_transport *mpi = ucx->bootstrap;
+    struct ce_bytes *offers = calloc((size_t)mpi->ranks, sizeof(offers[0]));
+    enum ce_status status = CE_OK;
+
+    ucx_forget_boxes(ucx);
+    ucx_free_boxes(ucx);
+    if (offers == NULL) {
+        status = ce_fail(err, CE_ERR_NOMEM, "no memory for offers of boxes");
+    } else {
+        status = write_offers(ucx, bytes, offers, err);
+    }
+    status = ce_agree(mpi, status, err);
+    if (status == CE_OK) {
+        status = trade_offers(ucx, offers, err);
     }
     for (int peer = 0; offers != NULL && peer < mpi->ranks; peer++) {
         free((void *)(uintptr_t)offers[peer].data);
@@ -252,9 +316,14 @@ enum ce_status ucx_open_boxes(struct ucx_transport *ucx, struct ce_error *err)
 
 void ucx_forget_boxes(struct ucx_transport *ucx)
 {
+    const size_t none[CE_SLOT_COUNT] = {0};
+
     for (int peer = 0; peer < ucx->head.ranks; peer++) {
+        set_boxes(ucx, peer, NULL, none, true);
+        set_boxes(ucx, peer, NULL, none, false);
         if (ucx->endpoints[peer].key != NULL) {
             ucp_rkey_destroy(ucx->endpoints[peer].key);
+            ucx->endpoints[peer].key = NULL;
         }
     }
 }
@@ -263,5 +332,6 @@ void ucx_free_boxes(struct ucx_transport *ucx)
 {
     if (ucx->boxes != NULL) {
         (void)ucp_mem_unmap(ucx->context, ucx->boxes);
+        ucx->boxes = NULL;
     }
 }

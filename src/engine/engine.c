@@ -97,6 +97,12 @@ static enum ce_status open_files(struct ce_engine *engine,
     if (status == CE_OK) {
         status = ce_wire_by_name(&engine->wire, options->wire, err);
     }
+    if (status == CE_OK) {
+        status = ce_combine_by_name(&engine->combine, options->combine, err);
+    }
+    if (status == CE_OK) {
+        status = ce_overlap_by_name(&engine->overlap, options->overlap, err);
+    }
     return status;
 }
 
@@ -176,12 +182,14 @@ static char *describe_job(const struct ce_engine *engine,
     char *text = NULL;
     int length = asprintf(&text,
                           "compressed=%zu\nmain-experts=%zu\nstep-tokens=%zu\nwire=%s\n"
+                          "combine=%s\n"
                           "weights=%s\nseed=%" PRIu64 "\ntensors=%016" PRIx64
                           "\ncompressed-experts=%016" PRIx64 "\n%s",
                           engine->compressed,
                           engine->mains,
                           options->step_tokens,
                           ce_wire_name(engine->wire),
+                          ce_combine_name(engine->combine),
                           options->dummy_weights ? "dummy" : "stored",
                           options->dummy_weights ? options->dummy_seed : 0,
                           ce_checkpoint_hash(&loading->checkpoint),
@@ -341,6 +349,9 @@ static void log_engine(const struct ce_engine *engine)
            (double)engine->plan.scratch / 0x1p20);
 }
 
+/* Agreements; reports at the end are larger and are received as they come. */
+#define CONTROL_BYTES ((size_t)4 << 10)
+
 /* Loading takes longer than a step: ranks may wait that much longer for the
  * slowest file system. */
 #define LOADING_DEADLINE_FACTOR 30
@@ -385,6 +396,14 @@ static enum ce_status create(struct ce_engine *engine,
     if (status == CE_OK) {
         status = ce_agree(transport, load(engine, options, loading, err), err);
     }
+    if (status == CE_OK) {
+        size_t largest[CE_SLOT_COUNT];
+
+        ce_moe_largest_messages(&engine->moe, largest);
+        largest[CE_SLOT_CONTROL] = CONTROL_BYTES;
+        status =
+            ce_agree(transport, ce_transport_prepare(transport, largest, err), err);
+    }
     return status;
 }
 
@@ -409,6 +428,8 @@ enum ce_status ce_engine_create(struct ce_engine **out,
     engine->options.compressed_experts = NULL;
     engine->options.job = NULL;
     engine->options.wire = NULL;
+    engine->options.combine = NULL;
+    engine->options.overlap = NULL;
     if (deadline_ms < UINT64_MAX / LOADING_DEADLINE_FACTOR) {
         transport->deadline_ms = deadline_ms * LOADING_DEADLINE_FACTOR;
     }
@@ -440,8 +461,7 @@ void ce_engine_destroy(struct ce_engine *engine)
 void ce_engine_reset_counters(struct ce_engine *engine)
 {
     engine->counters = (struct ce_engine_counters){0};
-    engine->moe.counters = (struct ce_moe_counters){0};
-    engine->moe.work.uniform_thetas = 0;
+    ce_moe_reset_counters(&engine->moe);
 }
 
 size_t ce_engine_vocab_size(const struct ce_engine *engine)

@@ -100,6 +100,8 @@ struct ce_engine {
     size_t compressed; /* n_ce in use: auxiliary experts that are compressed */
     size_t mains;      /* experts of a token that run in full */
     enum ce_wire_format wire;
+    enum ce_combine combine;
+    enum ce_overlap overlap;
     enum ce_isa isa;
     const struct ce_kernels *kernels;
     struct ce_placement placement;

@@ -103,6 +103,8 @@ static void take_moe(struct ce_engine *engine, struct ce_arena *arena)
         .norm_topk_prob = config->norm_topk_prob,
         .wire = ce_wire_for(engine->wire, config->hidden_size),
         .max_tokens = engine->options.step_tokens,
+        .combine = engine->combine,
+        .overlap = engine->overlap,
     };
     ce_moe_take(&engine->moe, arena);
 }
@@ -193,6 +195,7 @@ enum ce_status ce_engine_check_memory(struct ce_engine *engine,
     struct demand mine = {.available = ce_memory_available()};
     const struct ce_bytes *all = NULL;
     struct ce_arena measure = {0};
+    size_t largest[CE_SLOT_COUNT];
     enum ce_status status = CE_OK;
 
     (void)gethostname(mine.host, sizeof(mine.host) - 1);
@@ -201,7 +204,8 @@ enum ce_status ce_engine_check_memory(struct ce_engine *engine,
     plan->dense = weights_plan->dense_bytes;
     plan->experts = weights_plan->expert_bytes;
     plan->compressed = weights_plan->compressed_bytes;
-    plan->receive = ce_moe_receive_bytes(&engine->moe);
+    ce_moe_largest_messages(&engine->moe, largest);
+    plan->receive = ce_transport_receive_bytes(engine->transport, largest);
     plan->extra = engine->options.extra_bytes;
     plan->total = add_bytes(add_bytes(weights_plan->arena.used, measure.used),
                             add_bytes(plan->receive, plan->extra));

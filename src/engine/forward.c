@@ -115,9 +115,9 @@ static enum ce_status check_hidden(const struct ce_engine *engine,
                    stage);
 }
 
-static enum ce_status
-run_attention(struct ce_engine *engine, size_t layer, struct ce_error *err)
+static enum ce_status run_attention(struct ce_engine *engine, struct ce_error *err)
 {
+    size_t layer = engine->transport->activity.layer;
     uint64_t since = ce_clock_ns();
     enum ce_status status = CE_OK;
 
@@ -167,7 +167,11 @@ static enum ce_status compute_logits(struct ce_engine *engine, struct ce_error *
     const struct ce_batch *batch = &engine->batch;
     size_t d = engine->config.hidden_size;
     size_t vocab = engine->config.vocab_size;
+    enum ce_status status = check_hidden(engine, engine->config.layers - 1, "MoE", err);
 
+    if (status != CE_OK) {
+        return status;
+    }
     for (size_t i = 0; i < batch->rows; i++) {
         engine->kernels->rms_norm(act->last + i * d,
                                   act->hidden + batch->logits_token[i] * d,
@@ -190,32 +194,59 @@ static enum ce_status compute_logits(struct ce_engine *engine, struct ce_error *
     return CE_OK;
 }
 
-enum ce_status
-ce_forward(struct ce_engine *engine, enum ce_status status, struct ce_error *err)
-{
-    uint64_t since = ce_clock_ns();
+/* A stage of this rank alone, unless it has failed before. */
+typedef enum ce_status stage_function(struct ce_engine *engine, struct ce_error *err);
 
+static enum ce_status run_stage(struct ce_engine *engine,
+                                const char *name,
+                                stage_function *stage,
+                                enum ce_status status,
+                                struct ce_error *err)
+{
     if (status == CE_OK) {
-        status = embed(engine, err);
+        status = ce_transport_enter(engine->transport, name, err);
     }
-    end_stage(engine, CE_STAGE_EMBED, &since);
-    for (size_t layer = 0; layer < engine->config.layers; layer++) {
-        if (status == CE_OK) {
-            status = run_attention(engine, layer, err);
-        }
-        /* A rank that failed tells the others here, and all return. */
-        status = run_moe(engine, layer, status, err);
-        if (status != CE_OK) {
+    return status == CE_OK ? stage(engine, err) : status;
+}
+
+/* All layers. A rank that fails goes on without computing, to tell the others in the
+ * next dispatch; then all return. */
+static enum ce_status
+run_layers(struct ce_engine *engine, enum ce_status status, struct ce_error *err)
+{
+    struct ce_activity *now = &engine->transport->activity;
+
+    for (now->layer = 0; now->layer < engine->config.layers; now->layer++) {
+        status = run_stage(engine, "attention", run_attention, status, err);
+        status = run_moe(engine, now->layer, status, err);
+        if (status != CE_OK && engine->moe.told) {
             return status;
         }
     }
-    since = ce_clock_ns();
-    status = check_hidden(engine, engine->config.layers - 1, "MoE", err);
-    if (status == CE_OK) {
-        status = compute_logits(engine, err);
+    now->layer = engine->config.layers - 1;
+    return status;
+}
+
+enum ce_status
+ce_forward(struct ce_engine *engine, enum ce_status status, struct ce_error *err)
+{
+    struct ce_transport *transport = engine->transport;
+    uint64_t since = ce_clock_ns();
+
+    transport->activity.step = engine->step;
+    transport->activity.layer = 0;
+    status = run_stage(engine, "embed", embed, status, err);
+    end_stage(engine, CE_STAGE_EMBED, &since);
+    engine->moe.told = false;
+    status = run_layers(engine, status, err);
+    if (status == CE_OK || !engine->moe.told) {
+        since = ce_clock_ns();
+        status = run_stage(engine, "logits", compute_logits, status, err);
+        end_stage(engine, CE_STAGE_LOGITS, &since);
+        transport->activity.stage = "agree";
+        status = ce_agree(transport, status, err);
+        end_stage(engine, CE_STAGE_AGREE, &since);
     }
-    end_stage(engine, CE_STAGE_LOGITS, &since);
-    status = ce_agree(engine->transport, status, err);
-    end_stage(engine, CE_STAGE_AGREE, &since);
+    transport->activity.stage = NULL;
     return status;
 }

@@ -9,8 +9,9 @@ void ce_outbox_take(struct ce_outbox *outbox,
                     size_t capacity,
                     size_t ranks)
 {
-    outbox->capacity = capacity + CE_MESSAGE_FAILURE_BYTES;
+    outbox->capacity = capacity;
     outbox->memory = ce_arena_take(arena, outbox->capacity, 1);
+    outbox->failure = ce_arena_take(arena, CE_MESSAGE_FAILURE_BYTES, 1);
     outbox->message = ce_arena_take(arena, ranks, sizeof(outbox->message[0]));
 }
 
@@ -19,17 +20,20 @@ void ce_outbox_clear(struct ce_outbox *outbox)
     outbox->used = 0;
 }
 
-void ce_outbox_reserve(struct ce_outbox *outbox, size_t rank, size_t bytes)
+void *ce_outbox_place(struct ce_outbox *outbox,
+                      struct ce_transport *transport,
+                      enum ce_slot slot,
+                      int rank,
+                      size_t bytes)
 {
-    outbox->message[rank] = (struct ce_bytes){outbox->memory + outbox->used, bytes};
-    outbox->used += (bytes + 63) / 64 * 64;
-}
+    void *place = ce_exchange_reserve(transport, slot, rank, bytes);
 
-void *ce_outbox_message(const struct ce_outbox *outbox, size_t rank)
-{
-    const unsigned char *data = outbox->message[rank].data;
-
-    return outbox->memory + (data - outbox->memory);
+    if (place == NULL) {
+        place = outbox->memory + outbox->used;
+        outbox->used += (bytes + 63) / 64 * 64;
+    }
+    outbox->message[rank] = (struct ce_bytes){place, bytes};
+    return place;
 }
 
 void ce_outbox_fail(struct ce_outbox *outbox,
@@ -38,10 +42,10 @@ void ce_outbox_fail(struct ce_outbox *outbox,
                     enum ce_status status,
                     const struct ce_error *why)
 {
-    size_t bytes = ce_message_write_failure(outbox->memory, key, status, why);
+    size_t bytes = ce_message_write_failure(outbox->failure, key, status, why);
 
     for (size_t r = 0; r < ranks; r++) {
-        outbox->message[r] = (struct ce_bytes){outbox->memory, bytes};
+        outbox->message[r] = (struct ce_bytes){outbox->failure, bytes};
     }
 }
 
@@ -77,18 +81,33 @@ static size_t pack_pairs(struct ce_pair *pair,
     return count;
 }
 
-static void pack_message(unsigned char *message,
-                         const struct ce_message_key *key,
-                         const struct ce_plan *plan,
-                         const struct ce_routing *routing,
-                         const uint16_t *owner,
+size_t ce_dispatch_bytes(const struct ce_plan *plan,
                          size_t rank,
                          size_t auxiliary,
-                         const float *x,
-                         const struct ce_wire *wire)
+                         size_t row_bytes)
 {
-    size_t first = plan->row_begin[rank];
-    size_t rows = plan->row_begin[rank + 1] - first;
+    size_t rows = plan->row_begin[rank + 1] - plan->row_begin[rank];
+    size_t mains = plan->assignment_begin[rank + 1] - plan->assignment_begin[rank];
+
+    return ce_message_dispatch_bytes(rows, mains + rows * auxiliary, row_bytes);
+}
+
+/* Fewer rows than this are copied sooner than threads can be woken. */
+#define PARALLEL_ROWS 32
+
+void ce_dispatch_pack(unsigned char *message,
+                      const struct ce_message_key *key,
+                      const struct ce_plan *plan,
+                      const struct ce_routing *routing,
+                      const struct ce_placement *placement,
+                      size_t rank,
+                      size_t auxiliary,
+                      const float *x,
+                      const struct ce_wire *wire)
+{
+    const uint16_t *owner = placement->owner + key->layer * placement->experts;
+    const uint32_t *token = plan->row_token + plan->row_begin[rank];
+    size_t rows = plan->row_begin[rank + 1] - plan->row_begin[rank];
     size_t mains = plan->assignment_begin[rank + 1] - plan->assignment_begin[rank];
     size_t pairs = mains + rows * auxiliary;
     struct ce_pair *pair = ce_message_pairs(message, rows);
@@ -96,65 +115,13 @@ static void pack_message(unsigned char *message,
 
     ce_message_write_header(message, key, rows, pairs, auxiliary, wire->row_bytes);
     memcpy(ce_message_row_mains(message),
-           plan->row_mains + first,
+           plan->row_mains + plan->row_begin[rank],
            rows * sizeof(plan->row_mains[0]));
     for (size_t i = 0; i < rows; i++) {
-        size_t token = plan->row_token[first + i];
-
-        pair += pack_pairs(pair, plan, routing, owner, token, rank, auxiliary);
-        ce_wire_encode(wire, out + i * wire->row_bytes, x + token * wire->width);
+        pair += pack_pairs(pair, plan, routing, owner, token[i], rank, auxiliary);
     }
-}
-
-void ce_dispatch_pack(struct ce_outbox *outbox,
-                      const struct ce_message_key *key,
-                      const struct ce_plan *plan,
-                      const struct ce_routing *routing,
-                      const struct ce_placement *placement,
-                      size_t auxiliary,
-                      const float *x,
-                      const struct ce_wire *wire)
-{
-    const uint16_t *owner = placement->owner + key->layer * placement->experts;
-
-    ce_outbox_clear(outbox);
-    for (size_t r = 0; r < plan->ranks; r++) {
-        size_t rows = plan->row_begin[r + 1] - plan->row_begin[r];
-        size_t mains = plan->assignment_begin[r + 1] - plan->assignment_begin[r];
-
-        ce_outbox_reserve(
-            outbox,
-            r,
-            ce_message_dispatch_bytes(rows, mains + rows * auxiliary, wire->row_bytes));
+#pragma omp parallel for schedule(static) if (rows >= PARALLEL_ROWS)
+    for (size_t i = 0; i < rows; i++) {
+        ce_wire_encode(wire, out + i * wire->row_bytes, x + token[i] * wire->width);
     }
-#pragma omp parallel for schedule(dynamic)
-    for (size_t r = 0; r < plan->ranks; r++) {
-        pack_message(ce_outbox_message(outbox, r),
-                     key,
-                     plan,
-                     routing,
-                     owner,
-                     r,
-                     auxiliary,
-                     x,
-                     wire);
-    }
-}
-
-enum ce_status ce_messages_receive(struct ce_transport *transport,
-                                   enum ce_slot slot,
-                                   const struct ce_message_key *key,
-                                   struct ce_error *err)
-{
-    enum ce_status status = ce_exchange_finish(transport, slot, err);
-
-    for (int r = 0; status == CE_OK && r < transport->ranks; r++) {
-        const struct ce_bytes *message = &transport->slot[slot].received[r];
-
-        status = ce_message_check(message, key, r, err);
-        if (status != CE_OK && !ce_message_tells_failure(message)) {
-            ce_transport_fail(transport);
-        }
-    }
-    return status;
 }

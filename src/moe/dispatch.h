@@ -13,11 +13,12 @@
 
 #include <stddef.h>
 
-/* Buffers of outgoing messages, one region a destination, back to back. */
+/* Memory of outgoing messages, for those the transport has no better place for. */
 struct ce_outbox {
     unsigned char *memory;
     size_t capacity;
     size_t used;
+    unsigned char *failure;   /* [CE_MESSAGE_FAILURE_BYTES] */
     struct ce_bytes *message; /* [ranks] */
 };
 
@@ -26,13 +27,16 @@ void ce_outbox_take(struct ce_outbox *outbox,
                     size_t capacity,
                     size_t ranks);
 
-/* Lays out the messages: clear, then reserve the regions in any order; the
- * capacity must suffice. message gives the region to write to. */
+/* Begins a round: the messages of the last one are gone. */
 void ce_outbox_clear(struct ce_outbox *outbox);
-void ce_outbox_reserve(struct ce_outbox *outbox, size_t rank, size_t bytes);
-void *ce_outbox_message(const struct ce_outbox *outbox, size_t rank);
-
-/* All messages say that this rank failed. */
+/* Where the message for `rank` in the open exchange of `slot` is to be written: in the
+ * transport's memory or else in the outbox, whose capacity must suffice. */
+void *ce_outbox_place(struct ce_outbox *outbox,
+                      struct ce_transport *transport,
+                      enum ce_slot slot,
+                      int rank,
+                      size_t bytes);
+/* The message for every rank says that this rank failed. */
 void ce_outbox_fail(struct ce_outbox *outbox,
                     size_t ranks,
                     const struct ce_message_key *key,
@@ -43,23 +47,22 @@ void ce_outbox_fail(struct ce_outbox *outbox,
 size_t ce_dispatch_capacity(
     size_t tokens, size_t mains, size_t auxiliary, size_t ranks, size_t row_bytes);
 
-/* Writes the messages of a plan: x [tokens][wire->width], and of each token the pairs
- * of its mains at the destination and its `auxiliary` last experts. */
-void ce_dispatch_pack(struct ce_outbox *outbox,
+/* Bytes of the message for `rank` that ce_dispatch_pack writes. */
+size_t ce_dispatch_bytes(const struct ce_plan *plan,
+                         size_t rank,
+                         size_t auxiliary,
+                         size_t row_bytes);
+
+/* Writes the message of a plan for `rank`: rows of x [tokens][wire->width], and of each
+ * of their tokens the pairs of its mains there and its `auxiliary` last experts. */
+void ce_dispatch_pack(unsigned char *message,
                       const struct ce_message_key *key,
                       const struct ce_plan *plan,
                       const struct ce_routing *routing,
                       const struct ce_placement *placement,
+                      size_t rank,
                       size_t auxiliary,
                       const float *x,
                       const struct ce_wire *wire);
-
-/* Waits for the messages of an exchange and checks their headers. All of them
- * are taken before a failure is returned (that of the lowest rank), so that all
- * ranks return the same. Collective. */
-CE_MUST_CHECK enum ce_status ce_messages_receive(struct ce_transport *transport,
-                                                 enum ce_slot slot,
-                                                 const struct ce_message_key *key,
-                                                 struct ce_error *err);
 
 #endif

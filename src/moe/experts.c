@@ -2,6 +2,7 @@
 
 #include "moe/experts.h"
 
+#include <omp.h>
 #include <string.h>
 
 /* Outputs of one task: small enough to balance, large enough to stream. */
@@ -33,7 +34,7 @@ static enum ce_status check_row(const struct ce_experts *experts,
                                 const struct ce_pair *pair,
                                 size_t mains,
                                 size_t auxiliary,
-                                size_t source,
+                                int source,
                                 struct ce_error *err)
 {
     for (size_t i = 0; i < mains + auxiliary; i++) {
@@ -43,7 +44,7 @@ static enum ce_status check_row(const struct ce_experts *experts,
             (i < mains && layer->experts[e].gate.data == NULL)) {
             return ce_fail(err,
                            CE_ERR_COMM,
-                           "rank %zu sent a row for expert %zu, which is not here",
+                           "rank %d sent a row for expert %zu, which is not here",
                            source,
                            e);
         }
@@ -54,7 +55,7 @@ static enum ce_status check_row(const struct ce_experts *experts,
 static enum ce_status count_view(struct ce_experts *experts,
                                  const struct ce_layer_weights *layer,
                                  const struct ce_dispatch_view *view,
-                                 size_t source,
+                                 int source,
                                  struct ce_error *err)
 {
     const struct ce_pair *pair = view->pairs;
@@ -76,11 +77,11 @@ static enum ce_status count_view(struct ce_experts *experts,
     return CE_OK;
 }
 
-static void place_view(struct ce_experts *experts,
-                       const struct ce_dispatch_view *view,
-                       unsigned char *result)
+static void place_arrival(struct ce_experts *experts, const struct ce_arrival *arrival)
 {
+    const struct ce_dispatch_view *view = &arrival->view;
     const struct ce_pair *pair = view->pairs;
+    unsigned char *result = arrival->results;
 
     for (size_t i = 0; i < view->rows; i++) {
         size_t mains = view->row_mains[i];
@@ -95,7 +96,7 @@ static void place_view(struct ce_experts *experts,
                                        .weight = pair[j].weight,
                                        .expert = pair[j].expert};
             assignment->out = result;
-            result += experts->wire.row_bytes;
+            result += experts->results_wire.row_bytes;
         }
         pair += mains + view->auxiliary;
     }
@@ -103,17 +104,18 @@ static void place_view(struct ce_experts *experts,
 
 enum ce_status ce_experts_collect(struct ce_experts *experts,
                                   const struct ce_layer_weights *layer,
-                                  const struct ce_dispatch_view *view,
-                                  unsigned char *const *results,
-                                  size_t sources,
+                                  const struct ce_arrival *arrival,
+                                  const int *source,
+                                  size_t count,
                                   struct ce_error *err)
 {
     size_t n = experts->experts;
 
     experts->count = 0;
     memset(experts->begin, 0, (n + 1) * sizeof(experts->begin[0]));
-    for (size_t s = 0; s < sources; s++) {
-        enum ce_status status = count_view(experts, layer, &view[s], s, err);
+    for (size_t i = 0; i < count; i++) {
+        enum ce_status status =
+            count_view(experts, layer, &arrival[source[i]].view, source[i], err);
 
         if (status != CE_OK) {
             return status;
@@ -122,8 +124,8 @@ enum ce_status ce_experts_collect(struct ce_experts *experts,
     for (size_t e = 0; e < n; e++) {
         experts->begin[e + 1] += experts->begin[e];
     }
-    for (size_t s = 0; s < sources; s++) {
-        place_view(experts, &view[s], results[s]);
+    for (size_t i = 0; i < count; i++) {
+        place_arrival(experts, &arrival[source[i]]);
     }
     /* The begins were cursors: each now points to its expert's end. */
     memmove(experts->begin + 1, experts->begin, n * sizeof(experts->begin[0]));
@@ -261,9 +263,18 @@ static size_t write_results(const struct tile *tile)
             bad = a->expert < bad ? a->expert : bad;
             continue;
         }
-        ce_wire_encode(&experts->wire, a->out, down);
+        ce_wire_encode(&experts->results_wire, a->out, down);
     }
     return bad;
+}
+
+/* Bytes move while experts are multiplied: the calling thread, which alone may touch
+ * the transport, looks after them between its tasks. */
+static void look_after_others(const struct ce_experts *experts)
+{
+    if (experts->progress != NULL && omp_get_thread_num() == 0) {
+        experts->progress(experts->progress_context);
+    }
 }
 
 static void multiply_tile(const struct tile *tile)
@@ -276,10 +287,12 @@ static void multiply_tile(const struct tile *tile)
 #pragma omp for schedule(dynamic)
         for (size_t task = 0; task < tile->segments * gate_panels; task++) {
             gate_up_panel(tile, &tile->segment[task / gate_panels], task % gate_panels);
+            look_after_others(tile->experts);
         }
 #pragma omp for schedule(dynamic)
         for (size_t task = 0; task < tile->segments * down_panels; task++) {
             down_panel(tile, &tile->segment[task / down_panels], task % down_panels);
+            look_after_others(tile->experts);
         }
     }
 }

@@ -1,10 +1,10 @@
 /* experts.h - the full experts of this rank, run on the rows that arrived
  *
- * One assignment is one row through one expert. Assignments of all sources are
+ * One assignment is one row through one expert. Assignments of the sources at hand are
  * grouped by expert and worked on in tiles of bounded size: scale the inputs,
- * gate and up, SiLU, down, router weight. Each result is written to its place in
- * the message back to the source. A result's bits do not depend on what else is
- * in the tile (see kernels.h), so neither on ranks, threads nor batch.
+ * gate and up, SiLU, down, router weight. Each result is written to its place. A
+ * result's bits do not depend on what else is in the tile (see kernels.h), so neither
+ * on ranks, threads, batch nor on who has arrived.
  */
 
 #ifndef CE_MOE_EXPERTS_H
@@ -20,6 +20,12 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* What one source sent, and where its results go. */
+struct ce_arrival {
+    struct ce_dispatch_view view;
+    unsigned char *results; /* a row an assignment, in the order of the view */
+};
 
 struct ce_assignment {
     const unsigned char *x;          /* a row as it arrived */
@@ -38,7 +44,8 @@ struct ce_segment {
 
 struct ce_experts {
     const struct ce_kernels *kernels;
-    struct ce_wire wire; /* of the rows, width hidden */
+    struct ce_wire wire;         /* of the rows of x, width hidden */
+    struct ce_wire results_wire; /* of the rows of results, width hidden */
     size_t experts;
     size_t hidden;
     size_t intermediate;
@@ -55,20 +62,22 @@ struct ce_experts {
     float *up;                        /* [tile][intermediate] */
     float *down;                      /* [tile][hidden] */
     uint64_t uniform_thetas; /* assignments whose auxiliary weights summed to 0 */
+    /* Called by the calling thread between pieces of work; NULL: nobody. */
+    void (*progress)(void *context);
+    void *progress_context;
 };
 
 /* Sizes in `experts` must be set; takes the arrays from the arena. */
 void ce_experts_take(struct ce_experts *experts, struct ce_arena *arena);
 
-/* Groups the rows of one dispatch view per source, together at most `capacity`
- * assignments. results[s] is where the rows
- * for source s go, one an assignment in the order of the view. Errors: an expert
- * id out of range, a main expert that is not resident here. */
+/* Groups the rows of `count` sources, together at most `capacity` assignments:
+ * arrival[source[0]], arrival[source[1]], … Errors: an expert id out of range, a main
+ * expert that is not resident here. */
 CE_MUST_CHECK enum ce_status ce_experts_collect(struct ce_experts *experts,
                                                 const struct ce_layer_weights *layer,
-                                                const struct ce_dispatch_view *view,
-                                                unsigned char *const *results,
-                                                size_t sources,
+                                                const struct ce_arrival *arrival,
+                                                const int *source,
+                                                size_t count,
                                                 struct ce_error *err);
 
 /* Runs them. `auxiliary` > 0 applies the layer's compressed experts. Errors:

@@ -3,6 +3,9 @@
 #include "moe/moe.h"
 
 #include "base/clock.h"
+#include "moe/flow.h"
+
+#include <string.h>
 
 /* Assignments an expert tile works on: bounds the scratch, not the results. */
 #define TILE 512
@@ -25,6 +28,9 @@ static void take_work(struct ce_moe *moe, struct ce_arena *arena)
 {
     moe->work.kernels = moe->kernels;
     moe->work.wire = moe->wire;
+    moe->work.results_wire = moe->combine == CE_COMBINE_PARTIAL
+                                 ? ce_wire_for(CE_WIRE_F32, moe->hidden)
+                                 : moe->wire;
     moe->work.experts = moe->experts;
     moe->work.hidden = moe->hidden;
     moe->work.intermediate = moe->intermediate;
@@ -37,7 +43,9 @@ void ce_moe_take(struct ce_moe *moe, struct ce_arena *arena)
 {
     size_t tokens = moe->max_tokens;
     size_t ranks = (size_t)moe->transport->ranks;
-    size_t results = most_assignments(moe);
+    size_t assignments = most_assignments(moe);
+    bool partial = moe->combine == CE_COMBINE_PARTIAL;
+    size_t rows = partial ? tokens * ranks : assignments; /* of results */
 
     moe->logits = ce_arena_take(arena, tokens * moe->experts, sizeof(float));
     moe->routing.top_k = moe->top_k;
@@ -49,28 +57,63 @@ void ce_moe_take(struct ce_moe *moe, struct ce_arena *arena)
                    ce_dispatch_capacity(
                        tokens, moe->mains, moe->auxiliary, ranks, moe->wire.row_bytes),
                    ranks);
-    ce_outbox_take(&moe->combine,
+    ce_outbox_take(&moe->results,
                    arena,
                    ranks * 2 * ce_message_combine_bytes(0, 0) +
-                       results * moe->wire.row_bytes,
+                       rows * moe->wire.row_bytes,
                    ranks);
-    moe->view = ce_arena_take(arena, ranks, sizeof(moe->view[0]));
-    moe->outgoing = ce_arena_take(arena, ranks, sizeof(moe->outgoing[0]));
+    moe->arrival = ce_arena_take(arena, ranks, sizeof(moe->arrival[0]));
+    moe->source = ce_arena_take(arena, ranks, sizeof(moe->source[0]));
+    moe->rows = ce_arena_take(arena, ranks, sizeof(moe->rows[0]));
+    moe->answered = ce_arena_take(arena, ranks, sizeof(moe->answered[0]));
     moe->incoming = ce_arena_take(arena, ranks, sizeof(moe->incoming[0]));
+    moe->peer = ce_arena_take(arena, ranks, sizeof(moe->peer[0]));
+    moe->shard = ce_placement_largest_shard(moe->placement);
+    if (partial) {
+        moe->sums = ce_arena_take(arena, assignments, moe->hidden * sizeof(float));
+        moe->scratch = ce_arena_take(arena, moe->hidden, sizeof(float));
+    }
     take_work(moe, arena);
 }
 
-size_t ce_moe_receive_bytes(const struct ce_moe *moe)
+void ce_moe_largest_messages(const struct ce_moe *moe, size_t bytes[CE_SLOT_COUNT])
 {
-    size_t peers = (size_t)moe->transport->ranks - 1;
-    size_t shard = ce_placement_largest_shard(moe->placement);
-    size_t results = moe->max_tokens * min_size(moe->mains, shard);
-    size_t pairs = results + moe->max_tokens * moe->auxiliary;
-    size_t rows =
-        ce_message_dispatch_bytes(moe->max_tokens, pairs, moe->wire.row_bytes) +
-        ce_message_combine_bytes(results, moe->wire.row_bytes);
+    size_t tokens = moe->max_tokens;
+    size_t mains = tokens * min_size(moe->mains, moe->shard);
+    size_t pairs = mains + tokens * moe->auxiliary;
+    size_t rows = moe->combine == CE_COMBINE_PARTIAL ? tokens : mains;
 
-    return peers * (rows + rows / 2);
+    memset(bytes, 0, CE_SLOT_COUNT * sizeof(bytes[0]));
+    bytes[CE_SLOT_DISPATCH] =
+        ce_message_dispatch_bytes(tokens, pairs, moe->wire.row_bytes);
+    bytes[CE_SLOT_COMBINE] = ce_message_combine_bytes(rows, moe->wire.row_bytes);
+}
+
+void ce_moe_reset_counters(struct ce_moe *moe)
+{
+    moe->counters = (struct ce_moe_counters){0};
+    memset(moe->peer, 0, (size_t)moe->transport->ranks * sizeof(moe->peer[0]));
+    moe->work.uniform_thetas = 0;
+}
+
+static const char *const overlaps[CE_OVERLAPS] = {"auto", "on", "off"};
+
+const char *ce_overlap_name(enum ce_overlap overlap)
+{
+    return overlaps[overlap];
+}
+
+enum ce_status
+ce_overlap_by_name(enum ce_overlap *overlap, const char *name, struct ce_error *err)
+{
+    for (int i = 0; i < CE_OVERLAPS; i++) {
+        if (name == NULL || strcmp(name, overlaps[i]) == 0) {
+            *overlap = (enum ce_overlap)i;
+            return CE_OK;
+        }
+    }
+    return ce_fail(
+        err, CE_ERR_ARG, "unknown overlap \"%s\"; there are auto, on, off", name);
 }
 
 static void end_stage(struct ce_moe *moe, enum ce_moe_stage stage, uint64_t *since)
@@ -123,167 +166,22 @@ static enum ce_status route(struct ce_moe *moe,
     return CE_OK;
 }
 
-/* Collective: sends the outbox, or that this rank failed, and takes what arrives.
- * A rank that failed keeps its own reason when the transport then fails too. */
-static enum ce_status exchange(struct ce_moe *moe,
-                               enum ce_slot slot,
-                               struct ce_outbox *outbox,
-                               const struct ce_message_key *key,
-                               enum ce_status mine,
-                               struct ce_error *err)
-{
-    struct ce_transport *transport = moe->transport;
-    struct ce_error theirs = {.text = ""};
-    enum ce_status status = CE_OK;
-
-    if (mine != CE_OK) {
-        ce_outbox_fail(outbox, (size_t)transport->ranks, key, mine, err);
-    }
-    status = ce_exchange_start(transport, slot, outbox->message, &theirs);
-    if (status == CE_OK) {
-        status = ce_messages_receive(transport, slot, key, &theirs);
-    }
-    if (transport->failed && mine != CE_OK) {
-        return mine;
-    }
-    if (status != CE_OK) {
-        *err = theirs;
-    }
-    return status;
-}
-
-static enum ce_status dispatch(struct ce_moe *moe,
-                               const struct ce_message_key *key,
-                               enum ce_status status,
-                               const float *x,
-                               struct ce_error *err)
-{
-    if (status == CE_OK) {
-        ce_dispatch_pack(&moe->dispatch,
-                         key,
-                         &moe->plan,
-                         &moe->routing,
-                         moe->placement,
-                         moe->auxiliary,
-                         x,
-                         &moe->wire);
-    }
-    return exchange(moe, CE_SLOT_DISPATCH, &moe->dispatch, key, status, err);
-}
-
-/* Reads what arrived and lays out the results for each source. */
-static enum ce_status
-open_inbox(struct ce_moe *moe, const struct ce_message_key *key, struct ce_error *err)
-{
-    const struct ce_bytes *received = moe->transport->slot[CE_SLOT_DISPATCH].received;
-    size_t assignments = 0;
-
-    ce_outbox_clear(&moe->combine);
-    for (int r = 0; r < moe->transport->ranks; r++) {
-        struct ce_dispatch_view *view = &moe->view[r];
-        enum ce_status status = ce_message_read_dispatch(
-            &received[r], moe->wire.row_bytes, moe->auxiliary, r, view, err);
-        void *message = NULL;
-
-        if (status != CE_OK) {
-            return status;
-        }
-        assignments += view->assignments;
-        if (assignments > moe->work.capacity) {
-            return ce_fail(err, CE_ERR_COMM, "rank %d sent more rows than can be", r);
-        }
-        ce_outbox_reserve(
-            &moe->combine,
-            (size_t)r,
-            ce_message_combine_bytes(view->assignments, moe->wire.row_bytes));
-        message = ce_outbox_message(&moe->combine, (size_t)r);
-        ce_message_write_header(
-            message, key, view->assignments, 0, 0, moe->wire.row_bytes);
-        moe->outgoing[r] = ce_message_combine_rows(message);
-    }
-    return CE_OK;
-}
-
-static enum ce_status run_experts(struct ce_moe *moe,
-                                  const struct ce_layer_weights *layer,
-                                  const struct ce_message_key *key,
-                                  struct ce_error *err)
-{
-    enum ce_status status = open_inbox(moe, key, err);
-
-    if (status == CE_OK) {
-        status = ce_experts_collect(&moe->work,
-                                    layer,
-                                    moe->view,
-                                    moe->outgoing,
-                                    (size_t)moe->transport->ranks,
-                                    err);
-    }
-    if (status == CE_OK) {
-        status = ce_experts_run(&moe->work, layer, key->layer, moe->auxiliary, err);
-    }
-    return status;
-}
-
-/* The results of each rank for this rank's tokens. */
-static enum ce_status read_results(struct ce_moe *moe, struct ce_error *err)
-{
-    struct ce_transport *transport = moe->transport;
-    const size_t *begin = moe->plan.assignment_begin;
-    enum ce_status status = CE_OK;
-
-    for (int r = 0; status == CE_OK && r < transport->ranks; r++) {
-        status = ce_message_read_combine(&transport->slot[CE_SLOT_COMBINE].received[r],
-                                         begin[r + 1] - begin[r],
-                                         moe->wire.row_bytes,
-                                         r,
-                                         &moe->incoming[r],
-                                         err);
-    }
-    if (status != CE_OK) {
-        ce_transport_fail(transport); /* nobody else has noticed */
-    }
-    return status;
-}
-
-static enum ce_status combine(struct ce_moe *moe,
-                              const struct ce_message_key *key,
-                              enum ce_status status,
-                              float *y,
-                              struct ce_error *err)
-{
-    status = exchange(moe, CE_SLOT_COMBINE, &moe->combine, key, status, err);
-    if (status == CE_OK) {
-        status = read_results(moe, err);
-    }
-    if (status == CE_OK) {
-        ce_combine_sum(&moe->plan, moe->order, moe->incoming, y, &moe->wire);
-    }
-    return status;
-}
-
+/* Rows to and from every rank in the layer that has just been run. */
 static void count(struct ce_moe *moe)
 {
-    struct ce_moe_counters *counters = &moe->counters;
     const struct ce_plan *plan = &moe->plan;
-    size_t me = (size_t)moe->transport->rank;
-    size_t row = moe->wire.row_bytes;
 
-    counters->tokens += plan->tokens;
+    moe->counters.tokens += plan->tokens;
     for (size_t r = 0; r < plan->ranks; r++) {
-        size_t rows = plan->row_begin[r + 1] - plan->row_begin[r];
-        size_t results = plan->assignment_begin[r + 1] - plan->assignment_begin[r];
+        const struct ce_dispatch_view *view = &moe->arrival[r].view;
+        struct ce_moe_peer *peer = &moe->peer[r];
+        bool partial = moe->combine == CE_COMBINE_PARTIAL;
 
-        if (r == me) {
-            counters->rows_local += rows;
-            continue;
-        }
-        counters->rows_sent += rows;
-        counters->results_received += results;
-        counters->payload_bytes += (rows + results) * row;
-        counters->metadata_bytes +=
-            ce_message_metadata_bytes(rows, results + rows * moe->auxiliary) +
-            ce_message_combine_bytes(0, 0);
+        peer->rows_sent += plan->row_begin[r + 1] - plan->row_begin[r];
+        peer->rows_received += view->rows;
+        peer->results_sent += partial ? view->rows : view->assignments;
+        peer->results_received += ce_combine_rows(plan, moe->combine, r);
+        moe->counters.assignments += view->assignments;
     }
 }
 
@@ -297,28 +195,26 @@ enum ce_status ce_moe_run(struct ce_moe *moe,
                           size_t tokens,
                           struct ce_error *err)
 {
-    struct ce_message_key key = {step, (uint16_t)layer_index, CE_PHASE_DISPATCH};
+    const struct ce_message_key key = {step, (uint16_t)layer_index, CE_PHASE_DISPATCH};
     uint64_t since = ce_clock_ns();
 
+    moe->told = false;
     moe->routing.tokens = tokens;
+    if (status == CE_OK) {
+        status = ce_transport_enter(moe->transport, "router", err);
+    }
     if (status == CE_OK) {
         status = route(moe, layer, layer_index, x, err);
     }
     end_stage(moe, CE_MOE_ROUTER, &since);
     if (status == CE_OK) {
+        status = ce_transport_enter(moe->transport, "plan", err);
+    }
+    if (status == CE_OK) {
         ce_plan_build(&moe->plan, &moe->routing, moe->placement, layer_index);
     }
     end_stage(moe, CE_MOE_PLAN, &since);
-    status = dispatch(moe, &key, status, x, err);
-    end_stage(moe, CE_MOE_DISPATCH, &since);
-    if (status != CE_OK) {
-        return status;
-    }
-    key.phase = CE_PHASE_COMBINE;
-    status = run_experts(moe, layer, &key, err);
-    end_stage(moe, CE_MOE_EXPERTS, &since);
-    status = combine(moe, &key, status, y, err);
-    end_stage(moe, CE_MOE_COMBINE, &since);
+    status = ce_flow_run(moe, layer, key, status, x, y, err);
     if (status == CE_OK) {
         count(moe);
     }

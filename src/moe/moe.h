@@ -35,16 +35,37 @@ enum ce_moe_stage {
     CE_MOE_STAGES
 };
 
-/* Totals over steps and layers, of this rank as the owner of tokens. */
+/* Totals of this rank over steps and layers. */
 struct ce_moe_counters {
-    uint64_t tokens;           /* tokens times layers */
-    uint64_t rows_sent;        /* rows of x to other ranks */
-    uint64_t rows_local;       /* rows of x to itself */
-    uint64_t results_received; /* rows of results from other ranks */
-    uint64_t metadata_bytes;   /* headers, pairs, padding to other ranks */
-    uint64_t payload_bytes;    /* rows of x to, results from other ranks */
+    uint64_t tokens;      /* of its own, times layers */
+    uint64_t assignments; /* run here, of all ranks */
+    uint64_t batches;     /* the experts were run in */
     uint64_t stage_ns[CE_MOE_STAGES];
 };
+
+/* Rows between this rank and another, over steps and layers: what was sent is counted
+ * from the plans, what was received from the messages. The own rank's entry counts what
+ * would have travelled. */
+struct ce_moe_peer {
+    uint64_t rows_sent;     /* of x */
+    uint64_t rows_received; /* of x */
+    uint64_t results_sent;
+    uint64_t results_received;
+    uint64_t full_rows; /* rows that all top_k experts of the same tokens would take */
+    uint64_t full_assignments; /* experts of those there */
+};
+
+/* When to run the experts on what has arrived while other rows still travel. */
+enum ce_overlap {
+    CE_OVERLAP_AUTO = 0, /* when there are many rows an expert */
+    CE_OVERLAP_ON,       /* always */
+    CE_OVERLAP_OFF,      /* never: all rows are waited for */
+    CE_OVERLAPS
+};
+const char *ce_overlap_name(enum ce_overlap overlap);
+/* By name; NULL is auto. Errors: CE_ERR_ARG listing the names. */
+CE_MUST_CHECK enum ce_status
+ce_overlap_by_name(enum ce_overlap *overlap, const char *name, struct ce_error *err);
 
 struct ce_moe {
     const struct ce_kernels *kernels;
@@ -59,33 +80,48 @@ struct ce_moe {
     bool norm_topk_prob;
     struct ce_wire wire; /* of rows, width hidden */
     size_t max_tokens;   /* of a step on this rank */
-    enum ce_combine_order order;
+    enum ce_combine combine;
+    enum ce_overlap overlap;
 
     /* Taken by ce_moe_take: */
     float *logits; /* [max_tokens][experts] */
     struct ce_routing routing;
     struct ce_plan plan;
     struct ce_outbox dispatch;
-    struct ce_outbox combine;
-    struct ce_dispatch_view *view;  /* [ranks] */
-    unsigned char **outgoing;       /* [ranks] results to them */
+    struct ce_outbox results;
+    struct ce_arrival *arrival;     /* [ranks] what they sent in this layer */
+    int *source;                    /* [ranks] those of a batch */
+    unsigned char **rows;           /* [ranks] rows of the messages to those */
+    unsigned char *answered;        /* [ranks] 1: results have left */
     const unsigned char **incoming; /* [ranks] results from them */
+    float
+        *sums; /* [most assignments][hidden], partial: results before they are summed */
+    float *scratch; /* [hidden] */
+    size_t shard;   /* experts of this rank in a layer, at most */
     struct ce_experts work;
     struct ce_moe_counters counters;
+    struct ce_moe_peer *peer; /* [ranks] */
+
+    bool told;             /* the failure ce_moe_run returned is known to all ranks */
+    enum ce_status polled; /* of the transport while the experts ran */
+    struct ce_error poll_error;
 };
 
 /* The settings above must be filled in; takes the rest from the arena (or, with
  * a measuring arena, only computes how much that is). */
 void ce_moe_take(struct ce_moe *moe, struct ce_arena *arena);
 
-/* The most the transport can come to hold for this block's messages: buffers for
- * each peer that grow by half. After ce_moe_take. */
-size_t ce_moe_receive_bytes(const struct ce_moe *moe);
+/* The largest message the transport will get for this block. After ce_moe_take. */
+void ce_moe_largest_messages(const struct ce_moe *moe, size_t bytes[CE_SLOT_COUNT]);
+
+void ce_moe_reset_counters(struct ce_moe *moe);
 
 /* y = MoE(x) for the rank's `tokens` rows [tokens][hidden]; y may not be x.
  * Collective, also with 0 tokens and also for a rank that has already failed in
  * this step: it passes that as `status` with the text in err, and every rank
- * returns the failure of the lowest rank that has one. */
+ * returns the failure of the lowest rank that has one, with moe->told set. A failure
+ * without it is this rank's own, met too late to be told: it must be passed to the next
+ * call, or to an agreement of all ranks. */
 CE_MUST_CHECK enum ce_status ce_moe_run(struct ce_moe *moe,
                                         const struct ce_layer_weights *layer,
                                         size_t layer_index,

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 
+static const char *const combines[] = {"ordered", "partial", NULL};
 static const char *const wires[] = {"f32", "bf16", "int8", NULL};
 
 const struct ce_option ce_model_options[] = {
@@ -56,8 +57,20 @@ const struct ce_option ce_model_options[] = {
          "How rows travel between ranks: f32 exactly; bf16 rounds each value by at "
          "most 2^-8 of it; int8 by at most 1/254 of the largest of 128 values. Own "
          "rows are rounded alike, so results do not depend on the number of ranks."},
+    {.name = "combine",
+     .kind = CE_OPTION_STRING,
+     .argument = "HOW",
+     .field = offsetof(struct ce_model_values, combine),
+     .initial = "ordered",
+     .choices = combines,
+     .help =
+         "How results come back: ordered sends a row for each main expert, summed in "
+         "the router's order, so that bits depend on nothing; partial lets a rank "
+         "sum its experts of a token first and sends one row: fewer bytes, and bits "
+         "that depend on who owns which expert."},
     {0}};
 
+static const char *const overlaps[] = {"auto", "on", "off", NULL};
 static const char *const transports[] = {"auto", "self", "mpi", "ucx", NULL};
 
 const struct ce_option ce_run_options[] = {
@@ -71,6 +84,15 @@ const struct ce_option ce_run_options[] = {
      .help = "How ranks reach each other; auto takes mpi when mpirun or srun started "
              "the process, else self. ucx moves the rows with UCX directly and needs "
              "MPI only to start."},
+    {.name = "overlap",
+     .kind = CE_OPTION_STRING,
+     .argument = "WHEN",
+     .field = offsetof(struct ce_run_values, overlap),
+     .initial = "auto",
+     .choices = overlaps,
+     .help = "Run experts on rows that are here while others travel: on, always; off, "
+             "never; auto when there are many rows for each expert, since every batch "
+             "reads the experts' weights again. Does not change results."},
     {.name = "deadline-ms",
      .kind = CE_OPTION_UINT64,
      .argument = "MS",

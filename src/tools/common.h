@@ -18,11 +18,13 @@ struct ce_model_values {
     int compressed; /* -1: by the checkpoint */
     int truncated;
     const char *wire;
+    const char *combine;
 };
 
 /* How a job runs; nothing of it changes results. */
 struct ce_run_values {
     const char *transport;
+    const char *overlap;
     uint64_t deadline_ms;
     size_t step_tokens;
     size_t cache_tokens; /* 0: what the job needs */

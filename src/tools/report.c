@@ -83,17 +83,25 @@ static json_t *traffic(const struct ce_transport *t)
                      slot_traffic(&t->slot[CE_SLOT_CONTROL], t->ranks));
 }
 
+/* Rows to and from other ranks and itself, of the block's counters by peer. */
 static json_t *moe_counters(const struct ce_moe *moe)
 {
     const struct ce_moe_counters *c = &moe->counters;
+    const int me = moe->transport->rank;
+    uint64_t rows = 0;
+    uint64_t results = 0;
     json_t *object = json_object();
 
+    for (int r = 0; r < moe->transport->ranks; r++) {
+        rows += r != me ? moe->peer[r].rows_sent : 0;
+        results += r != me ? moe->peer[r].results_received : 0;
+    }
     set_integer(object, "token_layers", c->tokens);
-    set_integer(object, "rows_sent", c->rows_sent);
-    set_integer(object, "rows_local", c->rows_local);
-    set_integer(object, "results_received", c->results_received);
-    set_integer(object, "payload_bytes", c->payload_bytes);
-    set_integer(object, "metadata_bytes", c->metadata_bytes);
+    set_integer(object, "rows_sent", rows);
+    set_integer(object, "rows_local", moe->peer[me].rows_sent);
+    set_integer(object, "results_received", results);
+    set_integer(object, "payload_bytes", (rows + results) * moe->wire.row_bytes);
+    set_integer(object, "batches", c->batches);
     set_integer(object, "uniform_thetas", moe->work.uniform_thetas);
     return object;
 }

@@ -1,14 +1,15 @@
 /* forward.c - the model over all ranks: same bits, counted bytes, resident shard
  *
- *     forward MODEL TABLES ORDER WIRE     ORDER: router | owner; WIRE: f32, bf16, int8
+ *     forward MODEL TABLES COMBINE WIRE     COMBINE: ordered | partial; WIRE: f32,
+ * bf16, int8
  *
  * Four sequences, on rank i mod ranks, fed in pieces that depend on the number of
  * ranks; rank 0 prints a hash of all logits in the order of the sequences, which
- * check_forward.py compares between runs. ORDER owner sums a token's results by
- * owning rank, a mistake on purpose: the comparison must notice it. On the way
+ * check_forward.py compares between runs; it must notice that partial sums by owning
+ * rank. On the way
  * every rank asserts that what the transport moved is what the plans said, and
- * that the experts in memory are its shard and no more. CE_TEST_TRANSPORT names the
- * transport.
+ * that the experts in memory are its shard and no more. CE_TEST_TRANSPORT and
+ * CE_TEST_OVERLAP name transport and overlap.
  */
 
 #include "comm/collective.h"
@@ -39,15 +40,13 @@ struct run {
 };
 
 /* Bytes to other ranks. */
-static uint64_t moved(const struct ce_transport *transport)
+static uint64_t moved(const struct ce_transport *transport, enum ce_slot slot)
 {
     uint64_t sum = 0;
 
-    for (int slot = 0; slot < CE_SLOT_COUNT; slot++) {
-        for (int r = 0; r < transport->ranks; r++) {
-            if (r != transport->rank) {
-                sum += transport->slot[slot].link[r].sent_bytes;
-            }
+    for (int r = 0; r < transport->ranks; r++) {
+        if (r != transport->rank) {
+            sum += transport->slot[slot].link[r].sent_bytes;
         }
     }
     return sum;
@@ -87,7 +86,9 @@ static void open_run(struct run *run, char **argv)
     ce_engine_options_init(&options);
     options.model = argv[1];
     options.compressed_experts = strcmp(argv[2], "-") == 0 ? NULL : argv[2];
+    options.combine = argv[3];
     options.wire = argv[4];
+    options.overlap = getenv("CE_TEST_OVERLAP");
     options.step_tokens = SEQUENCES * TOKENS;
     options.step_logits = SEQUENCES * TOKENS;
     options.cache_tokens = SEQUENCES * (TOKENS + CE_PAGE_TOKENS);
@@ -98,9 +99,6 @@ static void open_run(struct run *run, char **argv)
                 CE_OK,
             "%s",
             run->err.text);
-    if (strcmp(argv[3], "owner") == 0) {
-        run->engine->moe.order = CE_COMBINE_OWNER_FOR_TESTS;
-    }
     run->logits = calloc(SEQUENCES * TOKENS,
                          run->engine->config.vocab_size * sizeof(run->logits[0]));
     REQUIRE(run->logits != NULL, "no memory");
@@ -159,33 +157,56 @@ static void run_sequences(struct run *run)
     }
 }
 
-/* Of a whole run: bytes handed to the transport against the plans' bytes. The
- * agreement at the end of each step is the only other message. */
+/* What the plans of this rank's tokens say it sends and gets: bytes of rows. */
+static void planned(const struct run *run, uint64_t *rows, uint64_t *results)
+{
+    const struct ce_moe *moe = &run->engine->moe;
+
+    *rows = *results = 0;
+    for (int r = 0; r < run->transport->ranks; r++) {
+        if (r != run->transport->rank) {
+            *rows += moe->peer[r].rows_sent;
+            *results += moe->peer[r].results_received;
+        }
+    }
+}
+
+/* Of a whole run: bytes handed to the transport against rows in the plans. Beyond those
+ * come headers and pairs, which are counted where they are written. */
 static void check_traffic(struct run *run)
 {
-    const struct ce_moe_counters *counters = &run->engine->moe.counters;
+    const struct ce_moe *moe = &run->engine->moe;
+    const struct ce_transport *t = run->transport;
     uint64_t values[4] = {0};
-    uint64_t before = 0;
-    uint64_t agreement = 0;
+    uint64_t peers = (uint64_t)t->ranks - 1;
 
-    before = moved(run->transport);
-    REQUIRE(ce_agree(run->transport, CE_OK, &run->err) == CE_OK, "%s", run->err.text);
-    agreement = moved(run->transport) - before;
-    before = moved(run->transport);
+    ce_transport_reset_counters(run->transport);
     ce_engine_reset_counters(run->engine);
     run_sequences(run);
-    values[0] = moved(run->transport) - before;
-    values[0] -= run->engine->counters.steps * agreement;
-    values[1] = counters->payload_bytes + counters->metadata_bytes;
-    values[2] = counters->rows_sent;
-    values[3] = counters->results_received;
+    planned(run, &values[0], &values[1]);
+    values[2] = moved(t, CE_SLOT_DISPATCH);
+    values[3] = moved(t, CE_SLOT_COMBINE);
     add_over_ranks(run, values, 4);
-    REQUIRE(values[0] == values[1],
-            "moved %" PRIu64 " bytes, the plans say %" PRIu64,
-            values[0],
-            values[1]);
-    REQUIRE((values[2] > 0) == (run->transport->ranks > 1), "no rows between ranks");
-    REQUIRE(values[3] >= values[2], "fewer results than rows");
+    REQUIRE((values[0] > 0) == (t->ranks > 1), "no rows between ranks");
+    const uint64_t messages = run->engine->counters.steps * run->engine->config.layers *
+                              peers * (uint64_t)t->ranks;
+    const uint64_t result_bytes =
+        values[1] * moe->wire.row_bytes + messages * ce_message_combine_bytes(0, 0);
+    const uint64_t pair_bytes =
+        (values[1] + values[0] * moe->auxiliary) * sizeof(struct ce_pair);
+    const uint64_t row_bytes = values[0] * (moe->wire.row_bytes + sizeof(uint16_t)) +
+                               messages * ce_message_metadata_bytes(0, 0);
+    REQUIRE(values[3] == result_bytes,
+            "results: moved %" PRIu64 " bytes, the plans say %" PRIu64,
+            values[3],
+            result_bytes);
+    /* A message's tables are padded to a multiple of 64 bytes, those of rows to 8. */
+    REQUIRE(moe->combine == CE_COMBINE_PARTIAL ||
+                (values[2] >= row_bytes + pair_bytes &&
+                 values[2] <= row_bytes + pair_bytes + messages * (63 + 6)),
+            "rows: moved %" PRIu64 " bytes, the plans say %" PRIu64 " and padding",
+            values[2],
+            row_bytes + pair_bytes);
 }
 
 /* Shards of all ranks together are the experts once; this rank's is as planned. */
@@ -239,7 +260,7 @@ int main(int argc, char **argv)
 {
     struct run run = {0};
 
-    REQUIRE(argc == 5, "usage: forward MODEL TABLES ORDER WIRE");
+    REQUIRE(argc == 5, "usage: forward MODEL TABLES COMBINE WIRE");
     open_run(&run, argv);
     check_residence(&run);
     check_traffic(&run);

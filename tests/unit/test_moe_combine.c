@@ -1,9 +1,10 @@
-/* Results are summed by selection position, wherever they were computed. */
+/* Results are summed by selection position wherever they were computed, or by rank. */
 
 #include "base/random.h"
 #include "moe/combine.h"
 #include "test.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,8 +61,31 @@ static float answer(size_t token, size_t position, size_t i)
     return (float)(position % 2 == 0 ? unit * 1e6 : unit);
 }
 
-static void
-combine(struct scene *scene, int ranks, enum ce_combine_order order, float *y)
+/* What ranks send back for partial: the sums of their assignments of each row. */
+static void reduce(struct scene *scene)
+{
+    static float sums[RESULTS];
+    float scratch[WIDTH];
+
+    for (size_t r = 0; r < scene->plan.ranks; r++) {
+        size_t first = scene->plan.row_begin[r];
+        struct ce_dispatch_view view = {.rows = scene->plan.row_begin[r + 1] - first,
+                                        .row_mains = scene->plan.row_mains + first};
+
+        ce_combine_reduce(&view,
+                          (const float *)(const void *)scene->results[r],
+                          (unsigned char *)(sums + first * WIDTH),
+                          &wire,
+                          scratch);
+    }
+    memcpy(scene->memory, sums, sizeof(sums));
+    for (size_t r = 0; r < scene->plan.ranks; r++) {
+        scene->results[r] =
+            (const void *)(scene->memory + scene->plan.row_begin[r] * WIDTH);
+    }
+}
+
+static void combine(struct scene *scene, int ranks, enum ce_combine how, float *y)
 {
     plan(scene, ranks);
     for (size_t j = 0; j < RESULTS; j++) {
@@ -71,7 +95,10 @@ combine(struct scene *scene, int ranks, enum ce_combine_order order, float *y)
         set_result(
             scene, token, position, j % WIDTH, answer(token, position, j % WIDTH));
     }
-    ce_combine_sum(&scene->plan, order, scene->results, y, &wire);
+    if (how == CE_COMBINE_PARTIAL) {
+        reduce(scene);
+    }
+    ce_combine_sum(&scene->plan, how, scene->results, y, &wire);
     destroy(scene);
 }
 
@@ -84,7 +111,7 @@ static void route(struct scene *scene)
     }
 }
 
-static void router_order_has_the_same_bits_on_any_ranks(void **state)
+static void ordered_has_the_same_bits_on_any_ranks(void **state)
 {
     (void)state;
     struct scene scene;
@@ -100,36 +127,43 @@ static void router_order_has_the_same_bits_on_any_ranks(void **state)
         float y[OUTPUTS];
 
         route(&scene);
-        combine(&scene, ranks, CE_COMBINE_ROUTER, y);
+        combine(&scene, ranks, CE_COMBINE_ORDERED, y);
         assert_memory_equal(y, wanted, sizeof(wanted));
     }
 }
 
-/* The mistake the order for tests stands for would not stay unnoticed. */
-static void owner_order_depends_on_the_ranks(void **state)
+/* One rank has all experts: its sum is by position, too. */
+static void partial_depends_on_the_ranks(void **state)
 {
     (void)state;
     struct scene scene;
+    float ordered[OUTPUTS];
     float alone[OUTPUTS];
     float spread[OUTPUTS];
 
     route(&scene);
-    combine(&scene, 1, CE_COMBINE_OWNER_FOR_TESTS, alone);
+    combine(&scene, 1, CE_COMBINE_ORDERED, ordered);
     route(&scene);
-    combine(&scene, 5, CE_COMBINE_OWNER_FOR_TESTS, spread);
+    combine(&scene, 1, CE_COMBINE_PARTIAL, alone);
+    assert_memory_equal(alone, ordered, sizeof(alone));
+    route(&scene);
+    combine(&scene, 5, CE_COMBINE_PARTIAL, spread);
     assert_memory_not_equal(alone, spread, sizeof(alone));
+    for (size_t j = 0; j < OUTPUTS; j++) {
+        assert_true(fabsf(alone[j] - spread[j]) <= 1.0F); /* of values up to 1e6 */
+    }
 }
 
-/* Router order: (1e8 - 1e8) + 1 + 0; owner order: (1 - 1e8) + 1e8 + 0, where 1 is
- * lost. */
-static void cancellation_tells_the_orders_apart(void **state)
+/* Experts 15 and 8 are on ranks 3 and 2 of 4, 0 and 14 on 0 and 3. By position:
+ * (1e8 - 1e8) + 1 + 0; by rank: 1 - 1e8 + (1e8 + 0), where 1 is lost. */
+static void cancellation_tells_them_apart(void **state)
 {
     (void)state;
     static const float answers[MAINS] = {1e8F, -1e8F, 1, 0};
     static const uint16_t experts[MAINS] = {15, 8, 0, 14};
     struct scene scene = {.expert = {0}};
-    float router[OUTPUTS];
-    float owner[OUTPUTS];
+    float ordered[OUTPUTS];
+    float partial[OUTPUTS];
 
     for (size_t i = 0; i < CHOICES; i++) {
         scene.expert[i] = experts[i % MAINS];
@@ -140,12 +174,14 @@ static void cancellation_tells_the_orders_apart(void **state)
 
         set_result(&scene, j / WIDTH / MAINS, position, j % WIDTH, answers[position]);
     }
-    ce_combine_sum(&scene.plan, CE_COMBINE_ROUTER, scene.results, router, &wire);
-    ce_combine_sum(
-        &scene.plan, CE_COMBINE_OWNER_FOR_TESTS, scene.results, owner, &wire);
+    ce_combine_sum(&scene.plan, CE_COMBINE_ORDERED, scene.results, ordered, &wire);
+    assert_int_equal(ce_combine_rows(&scene.plan, CE_COMBINE_ORDERED, 3), 2 * TOKENS);
+    assert_int_equal(ce_combine_rows(&scene.plan, CE_COMBINE_PARTIAL, 3), TOKENS);
+    reduce(&scene);
+    ce_combine_sum(&scene.plan, CE_COMBINE_PARTIAL, scene.results, partial, &wire);
     for (size_t j = 0; j < OUTPUTS; j++) {
-        assert_true(router[j] == 1);
-        assert_true(owner[j] == 0);
+        assert_true(ordered[j] == 1);
+        assert_true(partial[j] == 0);
     }
     destroy(&scene);
 }
@@ -158,7 +194,7 @@ static void no_tokens_write_nothing(void **state)
 
     plan(&scene, 3);
     scene.plan.tokens = 0;
-    ce_combine_sum(&scene.plan, CE_COMBINE_ROUTER, scene.results, &y, &wire);
+    ce_combine_sum(&scene.plan, CE_COMBINE_ORDERED, scene.results, &y, &wire);
     assert_true(y == 7);
     destroy(&scene);
 }
@@ -166,9 +202,9 @@ static void no_tokens_write_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(router_order_has_the_same_bits_on_any_ranks),
-        cmocka_unit_test(owner_order_depends_on_the_ranks),
-        cmocka_unit_test(cancellation_tells_the_orders_apart),
+        cmocka_unit_test(ordered_has_the_same_bits_on_any_ranks),
+        cmocka_unit_test(partial_depends_on_the_ranks),
+        cmocka_unit_test(cancellation_tells_them_apart),
         cmocka_unit_test(no_tokens_write_nothing),
     };
 

@@ -13,7 +13,7 @@ enum { VALUES = ROWS * WIDTH, RESULTS = MAINS * WIDTH };
 
 static const struct ce_message_key dispatch_key = {9, 2, CE_PHASE_DISPATCH};
 static const struct ce_message_key combine_key = {9, 2, CE_PHASE_COMBINE};
-static const uint16_t row_mains[ROWS] = {2, 0, 3};
+static const uint16_t row_mains[ROWS] = {1, 1, 3};
 
 /* Aligned as the transports' buffers are, with room behind every message. */
 struct buffer {
@@ -36,7 +36,7 @@ static float element(size_t row, size_t i)
     return (float)(row * 100 + i) + 0.25F;
 }
 
-/* A dispatch of 3 rows with 2, 0 and 3 main and 2 auxiliary experts each. */
+/* A dispatch of 3 rows with 1, 1 and 3 main and 2 auxiliary experts each. */
 static void write_dispatch(struct buffer *buffer)
 {
     struct ce_pair *pair = NULL;
@@ -283,6 +283,21 @@ static void refuses_mains_that_do_not_add_up(void **state)
     }
 }
 
+/* A row without an expert here would take the results of the next when they are
+ * summed by row. */
+static void refuses_a_row_without_mains(void **state)
+{
+    (void)state;
+    struct buffer buffer;
+    struct ce_dispatch_view view;
+    struct ce_error err;
+
+    write_dispatch(&buffer);
+    ce_message_row_mains(buffer.data)[0]--;
+    ce_message_row_mains(buffer.data)[1]++;
+    assert_int_equal(read_dispatch(&buffer, &view, &err), CE_ERR_COMM);
+}
+
 static void refuses_results_of_another_count_or_width(void **state)
 {
     (void)state;
@@ -379,6 +394,7 @@ int main(void)
         cmocka_unit_test(refuses_counts_that_do_not_match_the_size),
         cmocka_unit_test(refuses_any_other_size),
         cmocka_unit_test(refuses_mains_that_do_not_add_up),
+        cmocka_unit_test(refuses_a_row_without_mains),
         cmocka_unit_test(refuses_results_of_another_count_or_width),
         cmocka_unit_test(a_failure_arrives_with_status_text_and_rank),
         cmocka_unit_test(the_longest_failure_fits),
