@@ -60,17 +60,17 @@ size_t ce_dispatch_capacity(
 static size_t pack_pairs(struct ce_pair *pair,
                          const struct ce_plan *plan,
                          const struct ce_routing *routing,
-                         const uint16_t *owner,
                          size_t token,
                          size_t rank,
                          size_t auxiliary)
 {
     const uint16_t *expert = routing->expert + token * routing->top_k;
     const float *weight = routing->weight + token * routing->top_k;
+    const uint16_t *destination = plan->destination + token * plan->mains;
     size_t count = 0;
 
     for (size_t i = 0; i < plan->mains + auxiliary; i++) {
-        if (i >= plan->mains || owner[expert[i]] == rank) {
+        if (i >= plan->mains || destination[i] == rank) {
             pair[count++] = (struct ce_pair){expert[i], (uint16_t)i, weight[i]};
         }
     }
@@ -81,7 +81,6 @@ static void pack_message(unsigned char *message,
                          const struct ce_message_key *key,
                          const struct ce_plan *plan,
                          const struct ce_routing *routing,
-                         const uint16_t *owner,
                          size_t rank,
                          size_t auxiliary,
                          const float *x,
@@ -101,7 +100,7 @@ static void pack_message(unsigned char *message,
     for (size_t i = 0; i < rows; i++) {
         size_t token = plan->row_token[first + i];
 
-        pair += pack_pairs(pair, plan, routing, owner, token, rank, auxiliary);
+        pair += pack_pairs(pair, plan, routing, token, rank, auxiliary);
         ce_wire_encode(wire, out + i * wire->row_bytes, x + token * wire->width);
     }
 }
@@ -110,13 +109,10 @@ void ce_dispatch_pack(struct ce_outbox *outbox,
                       const struct ce_message_key *key,
                       const struct ce_plan *plan,
                       const struct ce_routing *routing,
-                      const struct ce_placement *placement,
                       size_t auxiliary,
                       const float *x,
                       const struct ce_wire *wire)
 {
-    const uint16_t *owner = placement->owner + key->layer * placement->experts;
-
     ce_outbox_clear(outbox);
     for (size_t r = 0; r < plan->ranks; r++) {
         size_t rows = plan->row_begin[r + 1] - plan->row_begin[r];
@@ -129,15 +125,8 @@ void ce_dispatch_pack(struct ce_outbox *outbox,
     }
 #pragma omp parallel for schedule(dynamic)
     for (size_t r = 0; r < plan->ranks; r++) {
-        pack_message(ce_outbox_message(outbox, r),
-                     key,
-                     plan,
-                     routing,
-                     owner,
-                     r,
-                     auxiliary,
-                     x,
-                     wire);
+        pack_message(
+            ce_outbox_message(outbox, r), key, plan, routing, r, auxiliary, x, wire);
     }
 }
 

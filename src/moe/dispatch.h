@@ -49,7 +49,6 @@ void ce_dispatch_pack(struct ce_outbox *outbox,
                       const struct ce_message_key *key,
                       const struct ce_plan *plan,
                       const struct ce_routing *routing,
-                      const struct ce_placement *placement,
                       size_t auxiliary,
                       const float *x,
                       const struct ce_wire *wire);

@@ -163,7 +163,6 @@ static enum ce_status dispatch(struct ce_moe *moe,
                          key,
                          &moe->plan,
                          &moe->routing,
-                         moe->placement,
                          moe->auxiliary,
                          x,
                          &moe->wire);
@@ -306,7 +305,11 @@ enum ce_status ce_moe_run(struct ce_moe *moe,
     }
     end_stage(moe, CE_MOE_ROUTER, &since);
     if (status == CE_OK) {
-        ce_plan_build(&moe->plan, &moe->routing, moe->placement, layer_index);
+        ce_plan_build(&moe->plan,
+                      &moe->routing,
+                      moe->placement,
+                      layer_index,
+                      (size_t)moe->transport->rank);
     }
     end_stage(moe, CE_MOE_PLAN, &since);
     status = dispatch(moe, &key, status, x, err);

@@ -207,17 +207,23 @@ static uint64_t matrix_bytes(const struct ce_matrix *matrix)
     return (uint64_t)matrix->outputs * matrix->inputs * ce_dtype_size(matrix->dtype);
 }
 
+static uint64_t expert_bytes(const struct ce_expert_weights *expert)
+{
+    return matrix_bytes(&expert->gate) + matrix_bytes(&expert->up) +
+           matrix_bytes(&expert->down);
+}
+
 /* bytes[r] of the full experts of rank r, in all layers. */
 static void add_shards(const struct ce_placement *placement,
                        const struct ce_weights *plan,
                        uint64_t *bytes)
 {
     for (size_t i = 0; i < placement->layers * placement->experts; i++) {
-        const struct ce_expert_weights *expert = &plan->experts[i];
+        struct ce_owners owners = ce_placement_owners(placement, 0, i);
 
-        bytes[placement->owner[i]] += matrix_bytes(&expert->gate) +
-                                      matrix_bytes(&expert->up) +
-                                      matrix_bytes(&expert->down);
+        for (size_t j = 0; j < owners.count; j++) {
+            bytes[owners.rank[j]] += expert_bytes(&plan->experts[i]);
+        }
     }
 }
 
