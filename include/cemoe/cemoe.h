@@ -66,7 +66,10 @@ struct ce_engine_options {
     const char *compressed_experts; /* separate file of tables, or NULL */
     int compressed;                 /* n_ce, or CE_COMPRESSED_DEFAULT */
     int truncated;                  /* drop the last N experts, no compensation */
-    const char *wire;    /* rows between ranks: "f32" (or NULL), "bf16", "int8" */
+    const char *wire; /* rows between ranks: "f32" (or NULL), "bf16", "int8" */
+    /* Experts on ranks: "contiguous" (or NULL), "strided", or a file of `cemoe plan`.
+     * Does not change results. */
+    const char *placement;
     size_t step_tokens;  /* most tokens of this rank in one step */
     size_t step_logits;  /* most rows of logits of one step */
     size_t cache_tokens; /* KV cache: tokens of all sequences */

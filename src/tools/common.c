@@ -71,6 +71,14 @@ const struct ce_option ce_run_options[] = {
      .help = "How ranks reach each other; auto takes mpi when mpirun or srun started "
              "the process, else self. ucx moves the rows with UCX directly and needs "
              "MPI only to start."},
+    {.name = "placement",
+     .kind = CE_OPTION_STRING,
+     .argument = "HOW",
+     .field = offsetof(struct ce_run_values, placement),
+     .initial = "contiguous",
+     .help = "Which ranks own which experts: contiguous gives each rank neighbouring "
+             "ones, strided deals them like cards, anything else is a file of cemoe "
+             "plan made for this number of ranks."},
     {.name = "deadline-ms",
      .kind = CE_OPTION_UINT64,
      .argument = "MS",

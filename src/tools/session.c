@@ -136,6 +136,7 @@ struct ce_engine_options ce_session_engine_options(const struct ce_session *sess
     options.compressed = model->compressed;
     options.truncated = model->truncated;
     options.wire = model->wire;
+    options.placement = session->run->placement;
     options.step_tokens = session->run->step_tokens;
     options.step_logits = session->run->step_tokens;
     options.cache_tokens = session->run->cache_tokens;

@@ -8,7 +8,7 @@
  * owning rank, a mistake on purpose: the comparison must notice it. On the way
  * every rank asserts that what the transport moved is what the plans said, and
  * that the experts in memory are its shard and no more. CE_TEST_TRANSPORT names the
- * transport.
+ * transport, CE_TEST_PLACEMENT the placement.
  */
 
 #include "comm/collective.h"
@@ -86,6 +86,7 @@ static void open_run(struct run *run, char **argv)
     options.model = argv[1];
     options.compressed_experts = strcmp(argv[2], "-") == 0 ? NULL : argv[2];
     options.wire = argv[4];
+    options.placement = getenv("CE_TEST_PLACEMENT");
     options.step_tokens = SEQUENCES * TOKENS;
     options.step_logits = SEQUENCES * TOKENS;
     options.cache_tokens = SEQUENCES * (TOKENS + CE_PAGE_TOKENS);
@@ -186,24 +187,27 @@ static void check_traffic(struct run *run)
     REQUIRE(values[3] >= values[2], "fewer results than rows");
 }
 
-/* Shards of all ranks together are the experts once; this rank's is as planned. */
+/* Each expert is here exactly if the placement says so. */
 static void check_residence(struct run *run)
 {
     const struct ce_config *config = &run->engine->config;
-    size_t rank = (size_t)run->transport->rank;
-    size_t ranks = (size_t)run->transport->ranks;
-    size_t shard =
-        (rank + 1) * config->experts / ranks - rank * config->experts / ranks;
+    const struct ce_placement *placement = &run->engine->placement;
     size_t expert = 3 * config->hidden_size * config->intermediate_size * 2; /* BF16 */
     size_t resident = 0;
 
     for (size_t i = 0; i < config->layers * config->experts; i++) {
-        resident += run->engine->weights.experts[i].down.data != NULL;
+        size_t layer = i / config->experts;
+        size_t e = i % config->experts;
+        bool here = run->engine->weights.experts[i].down.data != NULL;
+
+        REQUIRE(here == ce_owners_include(ce_placement_owners(placement, layer, e),
+                                          (size_t)run->transport->rank),
+                "layer %zu, expert %zu: resident is %d",
+                layer,
+                e,
+                here);
+        resident += here;
     }
-    REQUIRE(resident == shard * config->layers,
-            "%zu experts are resident, the shard has %zu",
-            resident,
-            shard * config->layers);
     REQUIRE(run->engine->weights.expert_bytes == resident * expert,
             "%zu bytes of experts are resident, expected %zu",
             run->engine->weights.expert_bytes,
