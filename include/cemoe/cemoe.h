@@ -69,6 +69,9 @@ struct ce_engine_options {
     const char *wire;    /* rows between ranks: "f32" (or NULL), "bf16", "int8" */
     const char *combine; /* results summed by token: "ordered" (or NULL), "partial" */
     const char *overlap; /* of experts and exchange: "auto" (or NULL), "on", "off" */
+    /* Experts on ranks: "contiguous" (or NULL), "strided", or a file of `cemoe plan`.
+     * Does not change results. */
+    const char *placement;
     size_t step_tokens;  /* most tokens of this rank in one step */
     size_t step_logits;  /* most rows of logits of one step */
     size_t cache_tokens; /* KV cache: tokens of all sequences */

@@ -10,6 +10,7 @@
 #include "base/version.h"
 #include "comm/collective.h"
 #include "comm/hello.h"
+#include "moe/placement_file.h"
 
 #include <inttypes.h>
 #include <omp.h>
@@ -73,7 +74,23 @@ static enum ce_status check_options(const struct ce_engine_options *options,
     return CE_OK;
 }
 
-/* Phase 1: files that say what the model is. */
+/* A sum of an expert's ranks would depend on which of several owners was chosen. */
+static enum ce_status check_combine(const struct ce_engine *engine,
+                                    struct ce_error *err)
+{
+    const struct ce_placement *placement = &engine->placement;
+
+    if (engine->combine == CE_COMBINE_PARTIAL && ce_placement_has_replicas(placement)) {
+        return ce_fail(err,
+                       CE_ERR_ARG,
+                       "--combine partial needs one owner for each expert, but placement "
+                       "%s has replicas; use --combine ordered",
+                       placement->name);
+    }
+    return CE_OK;
+}
+
+/* Phase 1: files that say what the model is, and where its experts are. */
 static enum ce_status open_files(struct ce_engine *engine,
                                  const struct ce_engine_options *options,
                                  struct loading *loading,
@@ -103,7 +120,15 @@ static enum ce_status open_files(struct ce_engine *engine,
     if (status == CE_OK) {
         status = ce_overlap_by_name(&engine->overlap, options->overlap, err);
     }
-    return status;
+    if (status == CE_OK) {
+        status = ce_placement_open(&engine->placement,
+                                   options->placement,
+                                   engine->config.layers,
+                                   engine->config.experts,
+                                   engine->transport->ranks,
+                                   err);
+    }
+    return status == CE_OK ? check_combine(engine, err) : status;
 }
 
 /* n_ce of a separate file of tables: its metadata, else the config's. */
@@ -183,6 +208,7 @@ static char *describe_job(const struct ce_engine *engine,
     int length = asprintf(&text,
                           "compressed=%zu\nmain-experts=%zu\nstep-tokens=%zu\nwire=%s\n"
                           "combine=%s\n"
+                          "placement=%s (%016" PRIx64 ")\n"
                           "weights=%s\nseed=%" PRIu64 "\ntensors=%016" PRIx64
                           "\ncompressed-experts=%016" PRIx64 "\n%s",
                           engine->compressed,
@@ -190,6 +216,8 @@ static char *describe_job(const struct ce_engine *engine,
                           options->step_tokens,
                           ce_wire_name(engine->wire),
                           ce_combine_name(engine->combine),
+                          engine->placement.name,
+                          ce_placement_hash(&engine->placement),
                           options->dummy_weights ? "dummy" : "stored",
                           options->dummy_weights ? options->dummy_seed : 0,
                           ce_checkpoint_hash(&loading->checkpoint),
@@ -238,24 +266,17 @@ static enum ce_status compare_ranks(struct ce_engine *engine,
     return status;
 }
 
-static enum ce_status
-place_experts(struct ce_engine *engine, struct loading *loading, struct ce_error *err)
+static enum ce_status list_owned(const struct ce_engine *engine,
+                                 struct loading *loading,
+                                 struct ce_error *err)
 {
-    const struct ce_config *config = &engine->config;
-    enum ce_status status = ce_placement_contiguous(&engine->placement,
-                                                    config->layers,
-                                                    config->experts,
-                                                    engine->transport->ranks,
-                                                    err);
+    const struct ce_placement *placement = &engine->placement;
 
-    if (status != CE_OK) {
-        return status;
-    }
-    loading->owned = calloc(config->layers * config->experts, 1);
+    loading->owned = calloc(placement->layers * placement->experts, 1);
     if (loading->owned == NULL) {
-        return ce_fail(err, CE_ERR_NOMEM, "no memory for the placement");
+        return ce_fail(err, CE_ERR_NOMEM, "no memory for the list of experts");
     }
-    ce_placement_mask(&engine->placement, engine->transport->rank, loading->owned);
+    ce_placement_mask(placement, engine->transport->rank, loading->owned);
     return CE_OK;
 }
 
@@ -266,7 +287,7 @@ static enum ce_status plan_weights(struct ce_engine *engine,
                                    struct ce_weights *plan,
                                    struct ce_error *err)
 {
-    enum ce_status status = place_experts(engine, loading, err);
+    enum ce_status status = list_owned(engine, loading, err);
 
     if (status != CE_OK) {
         return status;
@@ -334,11 +355,12 @@ static void log_engine(const struct ce_engine *engine)
         return;
     }
     ce_log(CE_LOG_INFO,
-           "%s; transport %s, kernels %s, rows as %s",
+           "%s; transport %s, kernels %s, rows as %s, placement %s",
            engine->hosts,
            engine->transport->ops->name,
            engine->kernels->name,
-           ce_wire_name(engine->wire));
+           ce_wire_name(engine->wire),
+           engine->placement.name);
     ce_log(CE_LOG_INFO,
            "memory of rank 0: dense %.1f MiB, experts %.1f MiB, compressed tables %.2f "
            "MiB, KV cache up to %.1f MiB, buffers up to %.1f MiB",
@@ -430,6 +452,7 @@ enum ce_status ce_engine_create(struct ce_engine **out,
     engine->options.wire = NULL;
     engine->options.combine = NULL;
     engine->options.overlap = NULL;
+    engine->options.placement = NULL;
     if (deadline_ms < UINT64_MAX / LOADING_DEADLINE_FACTOR) {
         transport->deadline_ms = deadline_ms * LOADING_DEADLINE_FACTOR;
     }

@@ -64,17 +64,17 @@ size_t ce_dispatch_capacity(
 static size_t pack_pairs(struct ce_pair *pair,
                          const struct ce_plan *plan,
                          const struct ce_routing *routing,
-                         const uint16_t *owner,
                          size_t token,
                          size_t rank,
                          size_t auxiliary)
 {
     const uint16_t *expert = routing->expert + token * routing->top_k;
     const float *weight = routing->weight + token * routing->top_k;
+    const uint16_t *destination = plan->destination + token * plan->mains;
     size_t count = 0;
 
     for (size_t i = 0; i < plan->mains + auxiliary; i++) {
-        if (i >= plan->mains || owner[expert[i]] == rank) {
+        if (i >= plan->mains || destination[i] == rank) {
             pair[count++] = (struct ce_pair){expert[i], (uint16_t)i, weight[i]};
         }
     }
@@ -99,13 +99,11 @@ void ce_dispatch_pack(unsigned char *message,
                       const struct ce_message_key *key,
                       const struct ce_plan *plan,
                       const struct ce_routing *routing,
-                      const struct ce_placement *placement,
                       size_t rank,
                       size_t auxiliary,
                       const float *x,
                       const struct ce_wire *wire)
 {
-    const uint16_t *owner = placement->owner + key->layer * placement->experts;
     const uint32_t *token = plan->row_token + plan->row_begin[rank];
     size_t rows = plan->row_begin[rank + 1] - plan->row_begin[rank];
     size_t mains = plan->assignment_begin[rank + 1] - plan->assignment_begin[rank];
@@ -118,7 +116,7 @@ void ce_dispatch_pack(unsigned char *message,
            plan->row_mains + plan->row_begin[rank],
            rows * sizeof(plan->row_mains[0]));
     for (size_t i = 0; i < rows; i++) {
-        pair += pack_pairs(pair, plan, routing, owner, token[i], rank, auxiliary);
+        pair += pack_pairs(pair, plan, routing, token[i], rank, auxiliary);
     }
 #pragma omp parallel for schedule(static) if (rows >= PARALLEL_ROWS)
     for (size_t i = 0; i < rows; i++) {

@@ -58,7 +58,6 @@ static enum ce_status send_rows(struct flow *flow, const float *x, struct ce_err
                              &flow->key,
                              &moe->plan,
                              &moe->routing,
-                             moe->placement,
                              r,
                              moe->auxiliary,
                              x,

@@ -211,7 +211,11 @@ enum ce_status ce_moe_run(struct ce_moe *moe,
         status = ce_transport_enter(moe->transport, "plan", err);
     }
     if (status == CE_OK) {
-        ce_plan_build(&moe->plan, &moe->routing, moe->placement, layer_index);
+        ce_plan_build(&moe->plan,
+                      &moe->routing,
+                      moe->placement,
+                      layer_index,
+                      (size_t)moe->transport->rank);
     }
     end_stage(moe, CE_MOE_PLAN, &since);
     status = ce_flow_run(moe, layer, key, status, x, y, err);

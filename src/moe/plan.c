@@ -1,7 +1,8 @@
-/* plan.c - counts per destination, then places rows and assignments */
+/* plan.c - chooses destinations and counts, then places rows and assignments */
 
 #include "moe/plan.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 void ce_plan_take(struct ce_plan *plan,
@@ -19,22 +20,90 @@ void ce_plan_take(struct ce_plan *plan,
     plan->row_token = ce_arena_take(arena, assignments, sizeof(plan->row_token[0]));
     plan->row_mains = ce_arena_take(arena, assignments, sizeof(plan->row_mains[0]));
     plan->result = ce_arena_take(arena, assignments, sizeof(plan->result[0]));
+    plan->destination = ce_arena_take(arena, assignments, sizeof(plan->destination[0]));
 }
 
-/* True when an earlier main expert of the token lives on the same rank. */
-static int is_repeat(const uint16_t *owner, const uint16_t *expert, size_t position)
+/* True when an earlier main expert of the token goes to the same rank. */
+static bool is_repeat(const uint16_t *destination, size_t position)
 {
     for (size_t i = 0; i < position; i++) {
-        if (owner[expert[i]] == owner[expert[position]]) {
-            return 1;
+        if (destination[i] == destination[position]) {
+            return true;
         }
     }
-    return 0;
+    return false;
 }
 
-/* Counts rows and assignments of rank r into [r + 1]. */
-static void
-count(struct ce_plan *plan, const struct ce_routing *routing, const uint16_t *owner)
+/* Stands for a choice not made yet; ranks are below. */
+#define UNDECIDED UINT16_MAX
+
+/* A rank among the owners that the token already goes to. */
+static uint16_t
+find_shared(struct ce_owners owners, const uint16_t *destination, size_t mains)
+{
+    for (size_t i = 0; i < mains; i++) {
+        if (ce_owners_include(owners, destination[i])) {
+            return destination[i];
+        }
+    }
+    return UNDECIDED;
+}
+
+/* The owner with the fewest assignments so far; load[r + 1] has those of rank r. */
+static uint16_t
+find_least_loaded(struct ce_owners owners, const size_t *load, size_t sender)
+{
+    size_t next = 0; /* the first owner after the sender */
+    uint16_t best = UNDECIDED;
+
+    while (next < owners.count && owners.rank[next] <= sender) {
+        next++;
+    }
+    for (size_t i = 0; i < owners.count; i++) {
+        uint16_t rank = owners.rank[(next + i) % owners.count];
+
+        if (best == UNDECIDED || load[rank + 1] < load[best + 1]) {
+            best = rank;
+        }
+    }
+    return best;
+}
+
+/* The destinations of one token. Those without a choice come first: the others can
+ * then go along. */
+static void choose(struct ce_plan *plan,
+                   const struct ce_placement *placement,
+                   size_t layer,
+                   size_t sender,
+                   const uint16_t *expert,
+                   uint16_t *destination)
+{
+    for (size_t i = 0; i < plan->mains; i++) {
+        struct ce_owners owners = ce_placement_owners(placement, layer, expert[i]);
+
+        destination[i] = owners.count == 1 ? owners.rank[0] : UNDECIDED;
+        if (ce_owners_include(owners, sender)) {
+            destination[i] = (uint16_t)sender;
+        }
+    }
+    for (size_t i = 0; i < plan->mains; i++) {
+        struct ce_owners owners = ce_placement_owners(placement, layer, expert[i]);
+
+        if (destination[i] == UNDECIDED) {
+            destination[i] = find_shared(owners, destination, plan->mains);
+        }
+        if (destination[i] == UNDECIDED) {
+            destination[i] = find_least_loaded(owners, plan->assignment_begin, sender);
+        }
+    }
+}
+
+/* Chooses the destinations and counts rows and assignments of rank r into [r + 1]. */
+static void count(struct ce_plan *plan,
+                  const struct ce_routing *routing,
+                  const struct ce_placement *placement,
+                  size_t layer,
+                  size_t sender)
 {
     memset(plan->row_begin, 0, (plan->ranks + 1) * sizeof(plan->row_begin[0]));
     memset(plan->assignment_begin,
@@ -42,12 +111,12 @@ count(struct ce_plan *plan, const struct ce_routing *routing, const uint16_t *ow
            (plan->ranks + 1) * sizeof(plan->assignment_begin[0]));
     for (size_t t = 0; t < routing->tokens; t++) {
         const uint16_t *expert = routing->expert + t * routing->top_k;
+        uint16_t *destination = plan->destination + t * plan->mains;
 
+        choose(plan, placement, layer, sender, expert, destination);
         for (size_t i = 0; i < plan->mains; i++) {
-            size_t rank = owner[expert[i]];
-
-            plan->assignment_begin[rank + 1]++;
-            plan->row_begin[rank + 1] += !is_repeat(owner, expert, i);
+            plan->assignment_begin[destination[i] + 1]++;
+            plan->row_begin[destination[i] + 1] += !is_repeat(destination, i);
         }
     }
 }
@@ -60,16 +129,15 @@ static void accumulate(size_t *begin, size_t ranks)
 }
 
 /* Gives every row and assignment its index, using the begins as cursors. */
-static void
-place(struct ce_plan *plan, const struct ce_routing *routing, const uint16_t *owner)
+static void place(struct ce_plan *plan)
 {
-    for (size_t t = 0; t < routing->tokens; t++) {
-        const uint16_t *expert = routing->expert + t * routing->top_k;
+    for (size_t t = 0; t < plan->tokens; t++) {
+        const uint16_t *destination = plan->destination + t * plan->mains;
 
         for (size_t i = 0; i < plan->mains; i++) {
-            size_t rank = owner[expert[i]];
+            size_t rank = destination[i];
 
-            if (!is_repeat(owner, expert, i)) {
+            if (!is_repeat(destination, i)) {
                 size_t row = plan->row_begin[rank]++;
 
                 plan->row_token[row] = (uint32_t)t;
@@ -92,15 +160,14 @@ static void rewind_begins(size_t *begin, size_t ranks)
 void ce_plan_build(struct ce_plan *plan,
                    const struct ce_routing *routing,
                    const struct ce_placement *placement,
-                   size_t layer)
+                   size_t layer,
+                   size_t sender)
 {
-    const uint16_t *owner = placement->owner + layer * placement->experts;
-
     plan->tokens = routing->tokens;
-    count(plan, routing, owner);
+    count(plan, routing, placement, layer, sender);
     accumulate(plan->row_begin, plan->ranks);
     accumulate(plan->assignment_begin, plan->ranks);
-    place(plan, routing, owner);
+    place(plan);
     rewind_begins(plan->row_begin, plan->ranks);
     rewind_begins(plan->assignment_begin, plan->ranks);
 }

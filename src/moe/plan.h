@@ -6,6 +6,11 @@
  * then token, then selection position, so both ends know the order without
  * sending it.
  *
+ * Where an expert has several owners, the sender of the token chooses: itself; else
+ * a rank the token goes to anyway; else the owner with the fewest assignments of the
+ * plan so far, and of equals the next one after the sender, so that not all senders
+ * choose the same. Every owner gives the same bits: the choice changes no result.
+ *
  *   rows         | to rank 0: t0 t2 | to rank 1: t0 t1 t2 | ...
  *   assignments  | t0p1 t2p0 t2p3   | t0p0 t1p0 ...       | ...
  */
@@ -29,6 +34,7 @@ struct ce_plan {
     uint32_t *row_token;      /* [rows] */
     uint16_t *row_mains;      /* [rows] assignments of the row */
     uint32_t *result;         /* [tokens][mains] its assignment's index */
+    uint16_t *destination;    /* [tokens][mains] the owner that was chosen */
 };
 
 /* Takes arrays for at most `tokens` tokens from the arena; NULL members when it
@@ -39,10 +45,11 @@ void ce_plan_take(struct ce_plan *plan,
                   size_t mains,
                   size_t ranks);
 
-/* Fills the plan for routing->tokens tokens of one layer. */
+/* Fills the plan of rank `sender` for its routing->tokens tokens of one layer. */
 void ce_plan_build(struct ce_plan *plan,
                    const struct ce_routing *routing,
                    const struct ce_placement *placement,
-                   size_t layer);
+                   size_t layer,
+                   size_t sender);
 
 #endif

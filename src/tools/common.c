@@ -93,6 +93,14 @@ const struct ce_option ce_run_options[] = {
      .help = "Run experts on rows that are here while others travel: on, always; off, "
              "never; auto when there are many rows for each expert, since every batch "
              "reads the experts' weights again. Does not change results."},
+    {.name = "placement",
+     .kind = CE_OPTION_STRING,
+     .argument = "HOW",
+     .field = offsetof(struct ce_run_values, placement),
+     .initial = "contiguous",
+     .help = "Which ranks own which experts: contiguous gives each rank neighbouring "
+             "ones, strided deals them like cards, anything else is a file of cemoe "
+             "plan made for this number of ranks."},
     {.name = "deadline-ms",
      .kind = CE_OPTION_UINT64,
      .argument = "MS",

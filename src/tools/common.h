@@ -25,6 +25,7 @@ struct ce_model_values {
 struct ce_run_values {
     const char *transport;
     const char *overlap;
+    const char *placement;
     uint64_t deadline_ms;
     size_t step_tokens;
     size_t cache_tokens; /* 0: what the job needs */

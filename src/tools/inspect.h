@@ -88,6 +88,17 @@ struct ce_inspection {
 CE_MUST_CHECK enum ce_status ce_inspect_model(struct ce_inspection *inspection,
                                               struct ce_error *err);
 
+/* The full experts of a model: how many, and the bytes of each. */
+struct ce_inspect_experts {
+    size_t layers;
+    size_t experts;  /* of a layer */
+    uint64_t *bytes; /* [layers][experts], malloc'ed */
+};
+/* Checks the tensors as ce_inspect_model does. */
+CE_MUST_CHECK enum ce_status ce_inspect_experts(struct ce_inspect_experts *experts,
+                                                const char *model,
+                                                struct ce_error *err);
+
 CE_MUST_CHECK enum ce_status ce_inspect_traffic(struct ce_inspection *inspection,
                                                 struct ce_error *err);
 

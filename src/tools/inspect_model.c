@@ -207,17 +207,23 @@ static uint64_t matrix_bytes(const struct ce_matrix *matrix)
     return (uint64_t)matrix->outputs * matrix->inputs * ce_dtype_size(matrix->dtype);
 }
 
+static uint64_t expert_bytes(const struct ce_expert_weights *expert)
+{
+    return matrix_bytes(&expert->gate) + matrix_bytes(&expert->up) +
+           matrix_bytes(&expert->down);
+}
+
 /* bytes[r] of the full experts of rank r, in all layers. */
 static void add_shards(const struct ce_placement *placement,
                        const struct ce_weights *plan,
                        uint64_t *bytes)
 {
     for (size_t i = 0; i < placement->layers * placement->experts; i++) {
-        const struct ce_expert_weights *expert = &plan->experts[i];
+        struct ce_owners owners = ce_placement_owners(placement, 0, i);
 
-        bytes[placement->owner[i]] += matrix_bytes(&expert->gate) +
-                                      matrix_bytes(&expert->up) +
-                                      matrix_bytes(&expert->down);
+        for (size_t j = 0; j < owners.count; j++) {
+            bytes[owners.rank[j]] += expert_bytes(&plan->experts[i]);
+        }
     }
 }
 
@@ -276,8 +282,9 @@ static enum ce_status count_memory(struct ce_inspection *inspection,
     return count_shards(inspection, plan, err);
 }
 
+/* Opens what there is and checks it. */
 static enum ce_status
-inspect(struct ce_inspection *inspection, struct sources *s, struct ce_error *err)
+open_model(struct ce_inspection *inspection, struct sources *s, struct ce_error *err)
 {
     enum ce_status status = ce_config_load(&inspection->config, inspection->model, err);
 
@@ -290,23 +297,52 @@ inspect(struct ce_inspection *inspection, struct sources *s, struct ce_error *er
     if (status == CE_OK) {
         status = check_tensors(inspection, s, err);
     }
-    if (status == CE_OK) {
-        count_stored(inspection, &s->checkpoint);
-        status = count_parameters(inspection, s, err);
-    }
-    if (status == CE_OK) {
-        status = count_memory(inspection, &s->plan, err);
-    }
     return status;
+}
+
+static void close_model(struct sources *sources)
+{
+    ce_weights_destroy(&sources->plan);
+    ce_checkpoint_close(&sources->checkpoint);
+    free(sources->owned);
 }
 
 enum ce_status ce_inspect_model(struct ce_inspection *inspection, struct ce_error *err)
 {
     struct sources sources = {.owned = NULL};
-    enum ce_status status = inspect(inspection, &sources, err);
+    enum ce_status status = open_model(inspection, &sources, err);
 
-    ce_weights_destroy(&sources.plan);
-    ce_checkpoint_close(&sources.checkpoint);
-    free(sources.owned);
+    if (status == CE_OK) {
+        count_stored(inspection, &sources.checkpoint);
+        status = count_parameters(inspection, &sources, err);
+    }
+    if (status == CE_OK) {
+        status = count_memory(inspection, &sources.plan, err);
+    }
+    close_model(&sources);
+    return status;
+}
+
+enum ce_status ce_inspect_experts(struct ce_inspect_experts *experts,
+                                  const char *model,
+                                  struct ce_error *err)
+{
+    struct ce_inspection inspection = {.model = model};
+    struct sources sources = {.owned = NULL};
+    enum ce_status status = open_model(&inspection, &sources, err);
+    size_t count = inspection.config.layers * inspection.config.experts;
+
+    *experts = (struct ce_inspect_experts){.layers = inspection.config.layers,
+                                           .experts = inspection.config.experts};
+    if (status == CE_OK) {
+        experts->bytes = calloc(count, sizeof(experts->bytes[0]));
+        if (experts->bytes == NULL) {
+            status = ce_fail(err, CE_ERR_NOMEM, "no memory for %zu experts", count);
+        }
+    }
+    for (size_t i = 0; status == CE_OK && i < count; i++) {
+        experts->bytes[i] = expert_bytes(&sources.plan.experts[i]);
+    }
+    close_model(&sources);
     return status;
 }

@@ -15,8 +15,8 @@ static enum ce_status count_shards(const struct ce_inspection *inspection,
     enum ce_status status = ce_placement_contiguous(
         &placement, 1, inspection->config.experts, (int)inspection->ranks, err);
 
-    for (size_t e = 0; status == CE_OK && e < placement.experts; e++) {
-        shard[placement.owner[e]]++;
+    for (size_t r = 0; status == CE_OK && r < inspection->ranks; r++) {
+        shard[r] = ce_placement_shard(&placement, 0, r);
     }
     ce_placement_destroy(&placement);
     return status;

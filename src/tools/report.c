@@ -152,6 +152,8 @@ static json_t *describe_job(const struct ce_session *session,
     json_object_set_new(
         object, "transport", json_string(session->transport->ops->name));
     json_object_set_new(object, "kernels", json_string(session->engine->kernels->name));
+    json_object_set_new(
+        object, "placement", json_string(session->engine->placement.name));
     set_integer(object, "compressed", session->engine->compressed);
     set_integer(object, "main_experts", session->engine->mains);
     set_integer(object, "prompt_tokens", prompt_tokens);

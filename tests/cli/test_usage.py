@@ -4,13 +4,15 @@
 import cemoe
 
 MODEL_OPTIONS = ["--model", "--compressed", "--compressed-experts", "--truncated"]
-RUN_OPTIONS = ["--transport", "--deadline-ms", "--step-tokens", "--cache-tokens", "--stats", "--quiet", "--verbose"]
+RUN_OPTIONS = ["--transport", "--placement", "--deadline-ms", "--step-tokens", "--cache-tokens", "--stats", "--quiet",
+               "--verbose"]
 OPTIONS = {
     "generate": [*MODEL_OPTIONS, *RUN_OPTIONS, "--prompt", "--prompt-file", "--max-tokens", "--temperature", "--top-k",
                  "--top-p", "--seed", "--json"],
     "score": [*MODEL_OPTIONS, *RUN_OPTIONS, "--file", "--window", "--json"],
     "logits": [*MODEL_OPTIONS, *RUN_OPTIONS, "--ids", "--out"],
     "inspect": ["--model", "--ranks", "--compressed", "--json"],
+    "plan": ["--model", "--ranks", "--placement", "--random", "--replicas", "--out", "--show", "--json"],
     "tokenize": ["--model", "--text", "--file", "--decode", "--plain-specials", "--pieces", "--json"],
     "bench step": ["--model", "--dummy-weights"],
 }

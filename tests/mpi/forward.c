@@ -8,8 +8,8 @@
  * check_forward.py compares between runs; it must notice that partial sums by owning
  * rank. On the way
  * every rank asserts that what the transport moved is what the plans said, and
- * that the experts in memory are its shard and no more. CE_TEST_TRANSPORT and
- * CE_TEST_OVERLAP name transport and overlap.
+ * that the experts in memory are its shard and no more. CE_TEST_TRANSPORT,
+ * CE_TEST_OVERLAP and CE_TEST_PLACEMENT name transport, overlap and placement.
  */
 
 #include "comm/collective.h"
@@ -89,6 +89,7 @@ static void open_run(struct run *run, char **argv)
     options.combine = argv[3];
     options.wire = argv[4];
     options.overlap = getenv("CE_TEST_OVERLAP");
+    options.placement = getenv("CE_TEST_PLACEMENT");
     options.step_tokens = SEQUENCES * TOKENS;
     options.step_logits = SEQUENCES * TOKENS;
     options.cache_tokens = SEQUENCES * (TOKENS + CE_PAGE_TOKENS);
@@ -209,24 +210,27 @@ static void check_traffic(struct run *run)
             row_bytes + pair_bytes);
 }
 
-/* Shards of all ranks together are the experts once; this rank's is as planned. */
+/* Each expert is here exactly if the placement says so. */
 static void check_residence(struct run *run)
 {
     const struct ce_config *config = &run->engine->config;
-    size_t rank = (size_t)run->transport->rank;
-    size_t ranks = (size_t)run->transport->ranks;
-    size_t shard =
-        (rank + 1) * config->experts / ranks - rank * config->experts / ranks;
+    const struct ce_placement *placement = &run->engine->placement;
     size_t expert = 3 * config->hidden_size * config->intermediate_size * 2; /* BF16 */
     size_t resident = 0;
 
     for (size_t i = 0; i < config->layers * config->experts; i++) {
-        resident += run->engine->weights.experts[i].down.data != NULL;
+        size_t layer = i / config->experts;
+        size_t e = i % config->experts;
+        bool here = run->engine->weights.experts[i].down.data != NULL;
+
+        REQUIRE(here == ce_owners_include(ce_placement_owners(placement, layer, e),
+                                          (size_t)run->transport->rank),
+                "layer %zu, expert %zu: resident is %d",
+                layer,
+                e,
+                here);
+        resident += here;
     }
-    REQUIRE(resident == shard * config->layers,
-            "%zu experts are resident, the shard has %zu",
-            resident,
-            shard * config->layers);
     REQUIRE(run->engine->weights.expert_bytes == resident * expert,
             "%zu bytes of experts are resident, expected %zu",
             run->engine->weights.expert_bytes,

@@ -31,7 +31,7 @@ static void plan(struct scene *scene, int ranks)
         ce_placement_contiguous(&scene->placement, 1, EXPERTS, ranks, NULL), CE_OK);
     assert_int_equal(ce_arena_create(&scene->arena, 1 << 16, NULL), CE_OK);
     ce_plan_take(&scene->plan, &scene->arena, TOKENS, MAINS, (size_t)ranks);
-    ce_plan_build(&scene->plan, &routing, &scene->placement, 0);
+    ce_plan_build(&scene->plan, &routing, &scene->placement, 0, 0);
     for (size_t r = 0; r < (size_t)ranks; r++) {
         scene->results[r] =
             (const void *)(scene->memory + scene->plan.assignment_begin[r] * WIDTH);
