@@ -52,6 +52,7 @@ void ce_moe_take(struct ce_moe *moe, struct ce_arena *arena)
     moe->routing.expert = ce_arena_take(arena, tokens * moe->top_k, sizeof(uint16_t));
     moe->routing.weight = ce_arena_take(arena, tokens * moe->top_k, sizeof(float));
     ce_plan_take(&moe->plan, arena, tokens, moe->mains, ranks);
+    ce_plan_full_take(&moe->full, arena, moe->top_k, ranks);
     ce_outbox_take(&moe->dispatch,
                    arena,
                    ce_dispatch_capacity(
@@ -166,6 +167,35 @@ static enum ce_status route(struct ce_moe *moe,
     return CE_OK;
 }
 
+static void make_plan(struct ce_moe *moe, size_t layer_index)
+{
+    size_t sender = (size_t)moe->transport->rank;
+
+    ce_plan_build(&moe->plan, &moe->routing, moe->placement, layer_index, sender);
+    if (moe->mains < moe->top_k) {
+        ce_plan_full_count(
+            &moe->full, &moe->routing, moe->placement, layer_index, sender);
+    }
+}
+
+/* What the tokens of the layer would take at rank r with all experts in full. */
+static void count_full(const struct ce_moe *moe, size_t r, struct ce_moe_peer *peer)
+{
+    const struct ce_plan *plan = &moe->plan;
+    size_t rows = plan->row_begin[r + 1] - plan->row_begin[r];
+    size_t assignments = plan->assignment_begin[r + 1] - plan->assignment_begin[r];
+
+    if (moe->mains < moe->top_k) {
+        rows = moe->full.rows[r + 1];
+        assignments = moe->full.assignments[r + 1];
+    }
+    peer->full_rows += rows;
+    peer->full_assignments += assignments;
+    peer->full_metadata_bytes += ce_message_metadata_bytes(rows, assignments);
+    peer->assignment_metadata_bytes +=
+        ce_message_metadata_bytes(assignments, assignments);
+}
+
 /* Rows to and from every rank in the layer that has just been run. */
 static void count(struct ce_moe *moe)
 {
@@ -181,6 +211,7 @@ static void count(struct ce_moe *moe)
         peer->rows_received += view->rows;
         peer->results_sent += partial ? view->rows : view->assignments;
         peer->results_received += ce_combine_rows(plan, moe->combine, r);
+        count_full(moe, r, peer);
         moe->counters.assignments += view->assignments;
     }
 }
@@ -211,11 +242,7 @@ enum ce_status ce_moe_run(struct ce_moe *moe,
         status = ce_transport_enter(moe->transport, "plan", err);
     }
     if (status == CE_OK) {
-        ce_plan_build(&moe->plan,
-                      &moe->routing,
-                      moe->placement,
-                      layer_index,
-                      (size_t)moe->transport->rank);
+        make_plan(moe, layer_index);
     }
     end_stage(moe, CE_MOE_PLAN, &since);
     status = ce_flow_run(moe, layer, key, status, x, y, err);

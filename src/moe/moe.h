@@ -51,8 +51,11 @@ struct ce_moe_peer {
     uint64_t rows_received; /* of x */
     uint64_t results_sent;
     uint64_t results_received;
-    uint64_t full_rows; /* rows that all top_k experts of the same tokens would take */
-    uint64_t full_assignments; /* experts of those there */
+    /* What all top_k experts of the same tokens would take, in full: */
+    uint64_t full_rows;
+    uint64_t full_assignments;
+    uint64_t full_metadata_bytes;       /* of dispatch messages with those rows */
+    uint64_t assignment_metadata_bytes; /* of those with a row an assignment */
 };
 
 /* When to run the experts on what has arrived while other rows still travel. */
@@ -87,6 +90,7 @@ struct ce_moe {
     float *logits; /* [max_tokens][experts] */
     struct ce_routing routing;
     struct ce_plan plan;
+    struct ce_plan_full full; /* of all top_k; unused when those are the mains */
     struct ce_outbox dispatch;
     struct ce_outbox results;
     struct ce_arrival *arrival;     /* [ranks] what they sent in this layer */

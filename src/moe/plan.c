@@ -23,6 +23,17 @@ void ce_plan_take(struct ce_plan *plan,
     plan->destination = ce_arena_take(arena, assignments, sizeof(plan->destination[0]));
 }
 
+void ce_plan_full_take(struct ce_plan_full *full,
+                       struct ce_arena *arena,
+                       size_t top_k,
+                       size_t ranks)
+{
+    full->ranks = ranks;
+    full->rows = ce_arena_take(arena, ranks + 1, sizeof(full->rows[0]));
+    full->assignments = ce_arena_take(arena, ranks + 1, sizeof(full->assignments[0]));
+    full->destination = ce_arena_take(arena, top_k, sizeof(full->destination[0]));
+}
+
 /* True when an earlier main expert of the token goes to the same rank. */
 static bool is_repeat(const uint16_t *destination, size_t position)
 {
@@ -69,56 +80,82 @@ find_least_loaded(struct ce_owners owners, const size_t *load, size_t sender)
     return best;
 }
 
+/* What destinations are chosen for, and where they and their counts go. */
+struct choice {
+    const struct ce_routing *routing;
+    const struct ce_placement *placement;
+    size_t layer;
+    size_t sender;
+    size_t mains; /* of each token the leading experts */
+    size_t ranks;
+    size_t *rows;        /* [ranks + 1] those of rank r in [r + 1] */
+    size_t *assignments; /* [ranks + 1] likewise */
+};
+
 /* The destinations of one token. Those without a choice come first: the others can
  * then go along. */
-static void choose(struct ce_plan *plan,
-                   const struct ce_placement *placement,
-                   size_t layer,
-                   size_t sender,
-                   const uint16_t *expert,
-                   uint16_t *destination)
+static void
+choose(const struct choice *choice, const uint16_t *expert, uint16_t *destination)
 {
-    for (size_t i = 0; i < plan->mains; i++) {
-        struct ce_owners owners = ce_placement_owners(placement, layer, expert[i]);
+    const struct ce_placement *placement = choice->placement;
+
+    for (size_t i = 0; i < choice->mains; i++) {
+        struct ce_owners owners =
+            ce_placement_owners(placement, choice->layer, expert[i]);
 
         destination[i] = owners.count == 1 ? owners.rank[0] : UNDECIDED;
-        if (ce_owners_include(owners, sender)) {
-            destination[i] = (uint16_t)sender;
+        if (ce_owners_include(owners, choice->sender)) {
+            destination[i] = (uint16_t)choice->sender;
         }
     }
-    for (size_t i = 0; i < plan->mains; i++) {
-        struct ce_owners owners = ce_placement_owners(placement, layer, expert[i]);
+    for (size_t i = 0; i < choice->mains; i++) {
+        struct ce_owners owners =
+            ce_placement_owners(placement, choice->layer, expert[i]);
 
         if (destination[i] == UNDECIDED) {
-            destination[i] = find_shared(owners, destination, plan->mains);
+            destination[i] = find_shared(owners, destination, choice->mains);
         }
         if (destination[i] == UNDECIDED) {
-            destination[i] = find_least_loaded(owners, plan->assignment_begin, sender);
+            destination[i] =
+                find_least_loaded(owners, choice->assignments, choice->sender);
         }
     }
 }
 
-/* Chooses the destinations and counts rows and assignments of rank r into [r + 1]. */
-static void count(struct ce_plan *plan,
-                  const struct ce_routing *routing,
-                  const struct ce_placement *placement,
-                  size_t layer,
-                  size_t sender)
+/* Chooses the destinations of all tokens and counts their rows and assignments. Those
+ * of a token are `stride` after those of the one before: none keeps only the last. */
+static void count(const struct choice *choice, uint16_t *destination, size_t stride)
 {
-    memset(plan->row_begin, 0, (plan->ranks + 1) * sizeof(plan->row_begin[0]));
-    memset(plan->assignment_begin,
-           0,
-           (plan->ranks + 1) * sizeof(plan->assignment_begin[0]));
-    for (size_t t = 0; t < routing->tokens; t++) {
-        const uint16_t *expert = routing->expert + t * routing->top_k;
-        uint16_t *destination = plan->destination + t * plan->mains;
+    const struct ce_routing *routing = choice->routing;
 
-        choose(plan, placement, layer, sender, expert, destination);
-        for (size_t i = 0; i < plan->mains; i++) {
-            plan->assignment_begin[destination[i] + 1]++;
-            plan->row_begin[destination[i] + 1] += !is_repeat(destination, i);
+    memset(choice->rows, 0, (choice->ranks + 1) * sizeof(choice->rows[0]));
+    memset(
+        choice->assignments, 0, (choice->ranks + 1) * sizeof(choice->assignments[0]));
+    for (size_t t = 0; t < routing->tokens; t++, destination += stride) {
+        choose(choice, routing->expert + t * routing->top_k, destination);
+        for (size_t i = 0; i < choice->mains; i++) {
+            choice->assignments[destination[i] + 1]++;
+            choice->rows[destination[i] + 1] += !is_repeat(destination, i);
         }
     }
+}
+
+void ce_plan_full_count(struct ce_plan_full *full,
+                        const struct ce_routing *routing,
+                        const struct ce_placement *placement,
+                        size_t layer,
+                        size_t sender)
+{
+    const struct choice choice = {.routing = routing,
+                                  .placement = placement,
+                                  .layer = layer,
+                                  .sender = sender,
+                                  .mains = routing->top_k,
+                                  .ranks = full->ranks,
+                                  .rows = full->rows,
+                                  .assignments = full->assignments};
+
+    count(&choice, full->destination, 0);
 }
 
 static void accumulate(size_t *begin, size_t ranks)
@@ -163,8 +200,17 @@ void ce_plan_build(struct ce_plan *plan,
                    size_t layer,
                    size_t sender)
 {
+    const struct choice choice = {.routing = routing,
+                                  .placement = placement,
+                                  .layer = layer,
+                                  .sender = sender,
+                                  .mains = plan->mains,
+                                  .ranks = plan->ranks,
+                                  .rows = plan->row_begin,
+                                  .assignments = plan->assignment_begin};
+
     plan->tokens = routing->tokens;
-    count(plan, routing, placement, layer, sender);
+    count(&choice, plan->destination, plan->mains);
     accumulate(plan->row_begin, plan->ranks);
     accumulate(plan->assignment_begin, plan->ranks);
     place(plan);

@@ -52,4 +52,25 @@ void ce_plan_build(struct ce_plan *plan,
                    size_t layer,
                    size_t sender);
 
+/* What all top_k experts of the same tokens would take, by the same rule: the baseline
+ * that compression is compared with. For accounts only, nothing is sent by it. */
+struct ce_plan_full {
+    size_t ranks;
+    size_t *rows;          /* [ranks + 1] those to rank r in [r + 1] */
+    size_t *assignments;   /* [ranks + 1] likewise */
+    uint16_t *destination; /* [top_k] of the token at hand */
+};
+
+/* As ce_plan_take. */
+void ce_plan_full_take(struct ce_plan_full *full,
+                       struct ce_arena *arena,
+                       size_t top_k,
+                       size_t ranks);
+
+void ce_plan_full_count(struct ce_plan_full *full,
+                        const struct ce_routing *routing,
+                        const struct ce_placement *placement,
+                        size_t layer,
+                        size_t sender);
+
 #endif

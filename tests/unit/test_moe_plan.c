@@ -296,6 +296,47 @@ static void equal_owners_take_turns(void **state)
     destroy(&scene);
 }
 
+/* Counted for the leading experts alone, full is what a plan of all experts has: rows
+ * and assignments recounted here from its destinations, which follow the rule. */
+static void full_is_the_plan_of_all_experts(void **state)
+{
+    (void)state;
+    static const size_t top_ks[] = {1, 2, 8};
+
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        size_t top_k = top_ks[seed % 3];
+        size_t replicas = 1 + seed % 2;
+        size_t ranks = 2 + seed % 5;
+        size_t rows[8] = {0};
+        size_t assignments[8] = {0};
+        struct ce_plan_full full;
+        struct scene scene;
+
+        build(&scene, seed, 30, top_k, top_k, 16, (int)ranks, replicas);
+        destinations_follow_the_rule(&scene);
+        for (size_t t = 0; t < 30; t++) {
+            unsigned hit = 0;
+
+            for (size_t i = 0; i < top_k; i++) {
+                hit |= 1U << rank_of(&scene, t, i);
+                assignments[rank_of(&scene, t, i)]++;
+            }
+            for (size_t r = 0; r < ranks; r++) {
+                rows[r] += hit >> r & 1U;
+            }
+        }
+        ce_plan_full_take(&full, &scene.arena, top_k, ranks);
+        for (int again = 0; again < 2; again++) { /* as in every layer */
+            ce_plan_full_count(
+                &full, &scene.routing, &scene.placement, 1, scene.sender);
+            assert_memory_equal(full.rows + 1, rows, ranks * sizeof(rows[0]));
+            assert_memory_equal(
+                full.assignments + 1, assignments, ranks * sizeof(assignments[0]));
+        }
+        destroy(&scene);
+    }
+}
+
 static void measuring_takes_as_much_as_taking(void **state)
 {
     (void)state;
@@ -319,6 +360,7 @@ int main(void)
         cmocka_unit_test(random_routings),
         cmocka_unit_test(building_again_leaves_nothing_of_before),
         cmocka_unit_test(equal_owners_take_turns),
+        cmocka_unit_test(full_is_the_plan_of_all_experts),
         cmocka_unit_test(measuring_takes_as_much_as_taking),
     };
 
