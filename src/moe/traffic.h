@@ -12,7 +12,7 @@
  *                   summed where they arise
  *
  * A trained router is not uniform and neighbouring tokens are alike: what a run
- * really sends is counted from its plans (struct ce_moe_counters).
+ * really sends is counted: see account.h.
  */
 
 #ifndef CE_MOE_TRAFFIC_H

@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "comm/collective.h"
 #include "tools/commands.h"
+#include "tools/report.h"
 #include "tools/session.h"
 
 #include <inttypes.h>
@@ -251,6 +252,7 @@ static enum ce_status measure(struct job *job, struct ce_error *err)
         }
         if (status == CE_OK && i == 0) {
             ce_engine_reset_counters(job->session.engine);
+            ce_transport_reset_counters(job->session.transport);
             job->session.began_ns = ce_clock_ns();
         }
     }

@@ -134,6 +134,14 @@ const struct ce_option ce_run_options[] = {
      .field = offsetof(struct ce_run_values, stats),
      .help = "Write what depends on the run (times, hosts, memory, traffic of every "
              "rank) to FILE as JSON."},
+    {.name = "traffic",
+     .kind = CE_OPTION_STRING,
+     .argument = "FILE",
+     .field = offsetof(struct ce_run_values, traffic),
+     .help =
+         "Write what every rank sent to every other to FILE as JSON: messages, rows, "
+         "bytes and waits, and what the same tokens would have moved uncompressed, "
+         "with a row for each rank and with a row for each expert."},
     {.name = "quiet",
      .short_name = 'q',
      .kind = CE_OPTION_FLAG,
@@ -176,6 +184,16 @@ int ce_finish_output(void)
         return CE_EXIT_FAILED;
     }
     return CE_EXIT_DONE;
+}
+
+void ce_json_set_integer(json_t *object, const char *key, uint64_t value)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+void ce_json_set_seconds(json_t *object, const char *key, uint64_t ns)
+{
+    json_object_set_new(object, key, json_real((double)ns / 1e9));
 }
 
 int ce_print_json(json_t *document)

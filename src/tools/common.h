@@ -30,6 +30,7 @@ struct ce_run_values {
     size_t step_tokens;
     size_t cache_tokens; /* 0: what the job needs */
     const char *stats;
+    const char *traffic;
     bool quiet;
     bool verbose;
 };
@@ -43,6 +44,9 @@ bool ce_check_model_values(const char *command, const struct ce_model_values *va
 
 /* Prints one line on stderr, on the speaking rank only; returns the exit code. */
 int ce_report_failure(const char *command, const struct ce_error *err);
+
+void ce_json_set_integer(json_t *object, const char *key, uint64_t value);
+void ce_json_set_seconds(json_t *object, const char *key, uint64_t ns);
 
 /* Prints a JSON document and a newline on stdout; frees it. Returns the exit
  * code: a failed write is a failure. */

@@ -204,7 +204,7 @@ int ce_session_close(struct ce_session *session,
         bool started = session->transport != NULL;
         bool alone = started && session->transport->failed;
 
-        code = CE_EXIT_FAILED;
+        code = session->check_failed ? CE_EXIT_CHECK : CE_EXIT_FAILED;
         if (ce_log_is_speaker() || alone || !started) {
             ce_log(CE_LOG_ERROR, "%s: %s", session->command, err->text);
         }

@@ -15,6 +15,7 @@ struct ce_session {
     struct ce_transport *transport;
     struct ce_engine *engine;
     uint64_t began_ns; /* when the engine was ready */
+    bool check_failed; /* the failure is a check that did not hold */
 };
 
 /* Starts the log and the transport. Collective. */
@@ -32,15 +33,14 @@ CE_MUST_CHECK enum ce_status ce_session_load(struct ce_session *session,
                                              const struct ce_engine_options *options,
                                              struct ce_error *err);
 
-/* Says on stderr what the job did and how fast, and writes --stats. `tokens` are
- * those of all ranks together. Collective. */
+/* Says on stderr what the job did, how fast and what it moved, and writes --stats and
+ * --traffic. `tokens` are those of all ranks together. Errors: CE_ERR_MISMATCH when two
+ * ranks have not counted the same between them; the job then ends with CE_EXIT_CHECK.
+ * Collective. */
 CE_MUST_CHECK enum ce_status ce_session_report(struct ce_session *session,
                                                uint64_t prompt_tokens,
                                                uint64_t new_tokens,
                                                struct ce_error *err);
-
-/* Seconds of each stage on this rank, as a new JSON object. */
-json_t *ce_report_stages(const struct ce_engine *engine);
 
 /* Ends the job with `status`; prints the failure, once, and returns the exit
  * code. Collective when status is one all ranks have. */

@@ -1,0 +1,22 @@
+/* report.h - parts of what is said of a job, for the files that say it */
+
+#ifndef CE_TOOLS_REPORT_H
+#define CE_TOOLS_REPORT_H
+
+#include "base/status.h"
+#include "engine/engine.h"
+#include "tools/session.h"
+
+#include <jansson.h>
+
+/* Seconds of each stage on this rank, as a new JSON object. */
+json_t *ce_report_stages(const struct ce_engine *engine);
+
+/* How the job ran, as a new JSON object: version, command, transport and the like. */
+json_t *ce_report_head(const struct ce_session *session);
+
+/* Writes a document to a file; frees it. */
+CE_MUST_CHECK enum ce_status
+ce_report_write(const char *path, json_t *document, struct ce_error *err);
+
+#endif
