@@ -64,6 +64,20 @@ class Matrices(cemoe.TestCase):
                     self.assertEqual(sender["traffic"][phase][f"sent_{field}"][d], cell[field])
                     self.assertEqual(receiver["traffic"][phase][f"received_{field}"][s], cell[field])
 
+    def check_metadata(self, job, ranks, auxiliary):
+        """The bytes handed to the transport are those of the rows: a header for results; for rows of x also two
+        bytes a row, 8 a pair and padding, up to 6 and 63 a message. An assignment has a row of results."""
+        for s in range(ranks):
+            for d in range(ranks):
+                if s != d:
+                    (messages, rows, metadata), (back, results, headers) = (
+                        [phase[field][a][b] for field in ("messages", "rows", "metadata_bytes")]
+                        for phase, a, b in ((job.dispatch, s, d), (job.combine, d, s)))
+                    self.assertEqual(headers, 64 * back)
+                    least = 64 * messages + 2 * rows + 8 * (results + auxiliary * rows)
+                    self.assertLessEqual(least, metadata)
+                    self.assertLessEqual(metadata, least + (6 + 63) * messages)
+
     def check_times(self, job, phase, ranks):
         matrices = job.traffic["phases"][phase]
         for r, rank in enumerate(job.stats["ranks"]):
@@ -95,6 +109,7 @@ class Matrices(cemoe.TestCase):
                         self.check_phase(job, phase, ranks, row_bytes)
                         self.check_times(job, phase, ranks)
                     self.check_rows(job, ranks, mains, "partial" in name)
+                    self.check_metadata(job, ranks, job.traffic["compressed"])
 
     def test_head(self):
         job = Job(self, 2, *TABLES, "--wire", "bf16", "--placement", "strided", "--transport", "mpi").traffic
