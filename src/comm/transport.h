@@ -81,7 +81,9 @@ struct ce_transport; /* common head, then the back-end's own state */
 /* What a back-end implements; see the wrappers below for the meaning. */
 struct ce_transport_ops {
     const char *name;
-    /* Joins the job and allocates the transport (see backend.h). Collective. */
+    /* Joins the job and allocates the transport (see backend.h). When it fails, *t may
+     * be a transport that works instead, the same on all ranks; else NULL. Collective.
+     */
     enum ce_status (*create)(struct ce_transport **t, struct ce_error *err);
     /* Memory to receive messages of at most bytes[slot] bytes, and taking it; NULL
      * where none is needed. Collective. */
@@ -141,6 +143,7 @@ struct ce_transport {
     uint64_t deadline_ms;
     uint64_t latency_ns; /* messages of others are held back for so long */
     bool failed;         /* an exchange failed: only destroy and abort are left */
+    char reason[160];    /* why it is this transport, for the log */
     struct ce_activity activity;
     struct ce_exchange slot[CE_SLOT_COUNT];
     struct ce_bytes *outgoing; /* [ranks] what a collective sends */

@@ -539,6 +539,21 @@ static enum ce_status greet(struct ucx_transport *ucx, struct ce_error *err)
     return status;
 }
 
+/* Up to here all ranks succeed or all fail, so that MPI alone can go on. */
+static enum ce_status join(struct ucx_transport *ucx, struct ce_error *err)
+{
+    struct ce_transport *mpi = ucx->bootstrap;
+
+    mpi->deadline_ms = START_UP_MS;
+    enum ce_status status =
+        ce_transport_init(&ucx->head, &ce_transport_ucx, mpi->rank, mpi->ranks, err);
+    if (status == CE_OK) {
+        status = allocate(ucx, err);
+    }
+    status = ce_agree(mpi, status, err);
+    return status == CE_OK ? ucx_connect(ucx, err) : status;
+}
+
 static enum ce_status ucx_create(struct ce_transport **out, struct ce_error *err)
 {
     struct ucx_transport *ucx = calloc(1, sizeof(*ucx));
@@ -546,30 +561,23 @@ static enum ce_status ucx_create(struct ce_transport **out, struct ce_error *err
     if (ucx == NULL) {
         return ce_fail(err, CE_ERR_NOMEM, "no memory for a transport");
     }
-    struct ce_transport *t = &ucx->head;
     enum ce_status status = ce_transport_mpi.create(&ucx->bootstrap, err);
     if (status == CE_OK) {
-        struct ce_transport *mpi = ucx->bootstrap;
-
-        mpi->deadline_ms = START_UP_MS;
-        status = ce_transport_init(t, &ce_transport_ucx, mpi->rank, mpi->ranks, err);
-        if (status == CE_OK) {
-            status = allocate(ucx, err);
+        status = join(ucx, err);
+        if (status != CE_OK && !ucx->bootstrap->failed) {
+            *out = ucx->bootstrap;
+            ucx->bootstrap = NULL;
         }
-        status = ce_agree(mpi, status, err);
-    }
-    if (status == CE_OK) {
-        status = ucx_connect(ucx, err);
     }
     if (status == CE_OK) {
         status = greet(ucx, err);
     }
     if (status != CE_OK) {
-        t->failed = true;
-        ucx_destroy(t);
+        ucx->head.failed = true;
+        ucx_destroy(&ucx->head);
         return status;
     }
-    *out = t;
+    *out = &ucx->head;
     return CE_OK;
 }
 

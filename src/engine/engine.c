@@ -81,11 +81,12 @@ static enum ce_status check_combine(const struct ce_engine *engine,
     const struct ce_placement *placement = &engine->placement;
 
     if (engine->combine == CE_COMBINE_PARTIAL && ce_placement_has_replicas(placement)) {
-        return ce_fail(err,
-                       CE_ERR_ARG,
-                       "--combine partial needs one owner for each expert, but placement "
-                       "%s has replicas; use --combine ordered",
-                       placement->name);
+        return ce_fail(
+            err,
+            CE_ERR_ARG,
+            "--combine partial needs one owner for each expert, but placement "
+            "%s has replicas; use --combine ordered",
+            placement->name);
     }
     return CE_OK;
 }
@@ -355,9 +356,10 @@ static void log_engine(const struct ce_engine *engine)
         return;
     }
     ce_log(CE_LOG_INFO,
-           "%s; transport %s, kernels %s, rows as %s, placement %s",
+           "%s; transport %s (%s), kernels %s, rows as %s, placement %s",
            engine->hosts,
            engine->transport->ops->name,
+           engine->transport->reason,
            engine->kernels->name,
            ce_wire_name(engine->wire),
            engine->placement.name);
