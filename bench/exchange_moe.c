@@ -3,6 +3,7 @@
 #include "exchange_moe.h"
 
 #include "harness.h"
+#include "moe/moe.h"
 #include "routing.h"
 
 #include <mpi.h>
@@ -58,13 +59,19 @@ static void tell_sizes(const size_t *mine, size_t *theirs)
     (void)MPI_Alltoall(mine, 1, MPI_UINT64_T, theirs, 1, MPI_UINT64_T, MPI_COMM_WORLD);
 }
 
+/* The own rows stay where they are, unless the wire rounds them. */
+static size_t row_bytes_for(const struct exchange *x, size_t peer)
+{
+    return peer == x->rank && x->wire.format == CE_WIRE_F32 ? 0 : x->wire.row_bytes;
+}
+
 static void share_sizes(struct exchange *x)
 {
     const size_t row_bytes = x->wire.row_bytes;
 
     for (size_t r = 0; r < x->ranks; r++) {
         x->sends[EXCHANGE_DISPATCH][r] =
-            ce_dispatch_bytes(&x->plan, r, x->auxiliary, row_bytes);
+            ce_dispatch_bytes(&x->plan, r, x->auxiliary, row_bytes_for(x, r));
         x->receives[EXCHANGE_COMBINE][r] = ce_message_combine_bytes(
             ce_combine_rows(&x->plan, x->of.combine, r), row_bytes);
     }
@@ -162,37 +169,39 @@ enum ce_status exchange_take(struct exchange *exchange, struct ce_error *err)
     return status;
 }
 
-/* The bounds of ce_moe_largest_messages. */
-static void find_largest(const struct exchange *x, size_t bytes[CE_SLOT_COUNT])
+/* As the engine would for steps of so many tokens. */
+static void find_sizes(const struct exchange *x, struct ce_message_size *size)
 {
-    const size_t shard = ce_placement_largest_shard(&x->placement);
-    const size_t mains = x->of.tokens * (x->of.mains < shard ? x->of.mains : shard);
-    const size_t pairs = mains + x->of.tokens * x->auxiliary;
-    const size_t rows = x->of.combine == CE_COMBINE_PARTIAL ? x->of.tokens : mains;
+    const struct ce_moe moe = {
+        .experts = x->of.shape.experts,
+        .mains = x->of.mains,
+        .auxiliary = x->auxiliary,
+        .wire = x->wire,
+        .max_tokens = x->of.tokens,
+        .combine = x->of.combine,
+        .shard = ce_placement_largest_shard(&x->placement),
+    };
 
-    memset(bytes, 0, CE_SLOT_COUNT * sizeof(bytes[0]));
-    bytes[CE_SLOT_DISPATCH] =
-        ce_message_dispatch_bytes(x->of.tokens, pairs, x->wire.row_bytes);
-    bytes[CE_SLOT_COMBINE] = ce_message_combine_bytes(rows, x->wire.row_bytes);
+    ce_moe_message_sizes(&moe, size);
 }
 
 size_t exchange_transport_bytes(const struct exchange *exchange,
                                 const struct ce_transport *transport)
 {
-    size_t bytes[CE_SLOT_COUNT];
+    struct ce_message_size size[CE_SLOT_COUNT];
 
-    find_largest(exchange, bytes);
-    return ce_transport_receive_bytes(transport, bytes);
+    find_sizes(exchange, size);
+    return ce_transport_receive_bytes(transport, size);
 }
 
 enum ce_status exchange_prepare(const struct exchange *exchange,
                                 struct ce_transport *transport,
                                 struct ce_error *err)
 {
-    size_t bytes[CE_SLOT_COUNT];
+    struct ce_message_size size[CE_SLOT_COUNT];
 
-    find_largest(exchange, bytes);
-    return ce_transport_prepare(transport, bytes, err);
+    find_sizes(exchange, size);
+    return ce_transport_prepare(transport, size, err);
 }
 
 /* ---- dispatch ---- */
@@ -221,8 +230,14 @@ static enum ce_status send_rows(struct exchange *x,
                                         (int)peer,
                                         x->sends[EXCHANGE_DISPATCH][peer]);
 
-        ce_dispatch_pack(
-            message, &key, &x->plan, &x->routing, peer, x->auxiliary, rows, &x->wire);
+        ce_dispatch_pack(message,
+                         &key,
+                         &x->plan,
+                         &x->routing,
+                         peer,
+                         x->auxiliary,
+                         row_bytes_for(x, peer) > 0 ? rows : NULL,
+                         &x->wire);
         status = ce_exchange_send(
             transport, CE_SLOT_DISPATCH, (int)peer, box->message[peer], err);
     }
@@ -246,8 +261,12 @@ static enum ce_status take_rows(struct exchange *x,
     }
     status = ce_message_check(&message, &key, *source, err);
     if (status == CE_OK) {
-        status = ce_message_read_dispatch(
-            &message, x->wire.row_bytes, x->auxiliary, *source, &x->view[*source], err);
+        status = ce_message_read_dispatch(&message,
+                                          row_bytes_for(x, (size_t)*source),
+                                          x->auxiliary,
+                                          *source,
+                                          &x->view[*source],
+                                          err);
     }
     if (status == CE_OK && read && (size_t)*source != x->rank) {
         bench_read(message.data, message.bytes);

@@ -225,18 +225,18 @@ enum ce_status ce_transport_enter(struct ce_transport *transport,
 }
 
 size_t ce_transport_receive_bytes(const struct ce_transport *transport,
-                                  const size_t bytes[CE_SLOT_COUNT])
+                                  const struct ce_message_size size[CE_SLOT_COUNT])
 {
     return transport->ops->receive_bytes != NULL
-               ? transport->ops->receive_bytes(transport, bytes)
+               ? transport->ops->receive_bytes(transport, size)
                : 0;
 }
 
 enum ce_status ce_transport_prepare(struct ce_transport *transport,
-                                    const size_t bytes[CE_SLOT_COUNT],
+                                    const struct ce_message_size size[CE_SLOT_COUNT],
                                     struct ce_error *err)
 {
     return transport->ops->prepare != NULL
-               ? transport->ops->prepare(transport, bytes, err)
+               ? transport->ops->prepare(transport, size, err)
                : CE_OK;
 }

@@ -421,12 +421,11 @@ static enum ce_status create(struct ce_engine *engine,
         status = ce_agree(transport, load(engine, options, loading, err), err);
     }
     if (status == CE_OK) {
-        size_t largest[CE_SLOT_COUNT];
+        struct ce_message_size size[CE_SLOT_COUNT];
 
-        ce_moe_largest_messages(&engine->moe, largest);
-        largest[CE_SLOT_CONTROL] = CONTROL_BYTES;
-        status =
-            ce_agree(transport, ce_transport_prepare(transport, largest, err), err);
+        ce_moe_message_sizes(&engine->moe, size);
+        size[CE_SLOT_CONTROL] = (struct ce_message_size){CONTROL_BYTES, CONTROL_BYTES};
+        status = ce_agree(transport, ce_transport_prepare(transport, size, err), err);
     }
     return status;
 }

@@ -424,7 +424,8 @@ static void prepared_for_any_size(void **state)
     static const size_t sizes[] = {0, 4096, 1 << 20};
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        const size_t bytes[CE_SLOT_COUNT] = {sizes[i], sizes[i], 64};
+        const struct ce_message_size bytes[CE_SLOT_COUNT] = {
+            {sizes[i], sizes[i]}, {sizes[i] / 2, sizes[i]}, {64, 64}};
         struct ce_error err = {.text = ""};
 
         if (ce_transport_prepare(transport, bytes, &err) != CE_OK) {
