@@ -101,27 +101,29 @@ receive_bytes(void *memory, size_t bytes, MPI_Message *message, MPI_Request *req
     return code;
 }
 
-static size_t mpi_receive_bytes(const struct ce_transport *t, const size_t *bytes)
+static size_t mpi_receive_bytes(const struct ce_transport *t,
+                                const struct ce_message_size *size)
 {
     size_t sum = 0;
 
     for (int i = 0; i < CE_SLOT_COUNT; i++) {
-        sum += bytes[i];
+        sum += size[i].largest;
     }
     return sum * (size_t)(t->ranks - 1);
 }
 
-static enum ce_status
-mpi_prepare(struct ce_transport *t, const size_t *bytes, struct ce_error *err)
+static enum ce_status mpi_prepare(struct ce_transport *t,
+                                  const struct ce_message_size *size,
+                                  struct ce_error *err)
 {
     struct mpi_transport *mpi = from_head(t);
     bool complete = true;
 
     for (int i = 0; i < CE_SLOT_COUNT; i++) {
         for (int peer = 0; peer < t->ranks; peer++) {
-            complete =
-                complete && (peer == t->rank ||
-                             ce_landing_prepare(&mpi->slot[i].buffers[peer], bytes[i]));
+            complete = complete && (peer == t->rank ||
+                                    ce_landing_prepare(&mpi->slot[i].buffers[peer],
+                                                       size[i].largest));
         }
     }
     return complete ? CE_OK

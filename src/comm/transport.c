@@ -4,6 +4,7 @@
 
 #include "comm/backend.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,9 +25,6 @@ const char *const *ce_transport_names(void)
 
 static const struct ce_transport_ops *find_transport(const char *name)
 {
-    if (strcmp(name, "auto") == 0) {
-        return ce_launcher_speaks_mpi() ? &ce_transport_mpi : &ce_transport_self;
-    }
     for (size_t i = 0; i < TRANSPORTS; i++) {
         if (strcmp(name, transports[i]->name) == 0) {
             return transports[i];
@@ -44,14 +42,40 @@ static uint64_t wanted_latency_ns(void)
     return text != NULL ? strtoull(text, NULL, 10) * 1000 : 0;
 }
 
-enum ce_status ce_transport_create(struct ce_transport **transport,
-                                   const char *name,
-                                   uint64_t deadline_ms,
-                                   struct ce_error *err)
+static void note_reason(struct ce_transport *t, const char *reason, const char *detail)
+{
+    (void)snprintf(t->reason, sizeof(t->reason), "%s%.100s", reason, detail);
+}
+
+/* ucx, which is at least as fast as mpi (bench/exchange), or mpi where UCX finds no way
+ * between the ranks; self for a process that nothing has launched. */
+static enum ce_status create_auto(struct ce_transport **transport, struct ce_error *err)
+{
+    if (!ce_launcher_speaks_mpi()) {
+        enum ce_status status = ce_transport_self.create(transport, err);
+
+        if (status == CE_OK) {
+            note_reason(*transport, "no launcher started this process", "");
+        }
+        return status;
+    }
+    enum ce_status status = ce_transport_ucx.create(transport, err);
+    if (*transport == NULL) {
+        return status;
+    }
+    if (status == CE_OK) {
+        note_reason(*transport, "started as a job of MPI", "");
+    } else {
+        note_reason(*transport, "ucx does not work here: ", err->text);
+    }
+    return CE_OK;
+}
+
+static enum ce_status
+create_named(struct ce_transport **transport, const char *name, struct ce_error *err)
 {
     const struct ce_transport_ops *ops = find_transport(name);
 
-    *transport = NULL;
     if (ops == NULL) {
         return ce_fail(err,
                        CE_ERR_ARG,
@@ -59,6 +83,28 @@ enum ce_status ce_transport_create(struct ce_transport **transport,
                        name);
     }
     enum ce_status status = ops->create(transport, err);
+    if (status == CE_OK) {
+        note_reason(*transport, "asked for", "");
+    } else { /* what would work instead was not asked for */
+        ce_transport_destroy(*transport);
+        *transport = NULL;
+    }
+    return status;
+}
+
+enum ce_status ce_transport_create(struct ce_transport **transport,
+                                   const char *name,
+                                   uint64_t deadline_ms,
+                                   struct ce_error *err)
+{
+    enum ce_status status = CE_OK;
+
+    *transport = NULL;
+    if (strcmp(name, "auto") == 0) {
+        status = create_auto(transport, err);
+    } else {
+        status = create_named(transport, name, err);
+    }
     if (status == CE_OK) {
         (*transport)->deadline_ms = deadline_ms;
         (*transport)->latency_ns = wanted_latency_ns();
@@ -179,18 +225,18 @@ enum ce_status ce_transport_enter(struct ce_transport *transport,
 }
 
 size_t ce_transport_receive_bytes(const struct ce_transport *transport,
-                                  const size_t bytes[CE_SLOT_COUNT])
+                                  const struct ce_message_size size[CE_SLOT_COUNT])
 {
     return transport->ops->receive_bytes != NULL
-               ? transport->ops->receive_bytes(transport, bytes)
+               ? transport->ops->receive_bytes(transport, size)
                : 0;
 }
 
 enum ce_status ce_transport_prepare(struct ce_transport *transport,
-                                    const size_t bytes[CE_SLOT_COUNT],
+                                    const struct ce_message_size size[CE_SLOT_COUNT],
                                     struct ce_error *err)
 {
     return transport->ops->prepare != NULL
-               ? transport->ops->prepare(transport, bytes, err)
+               ? transport->ops->prepare(transport, size, err)
                : CE_OK;
 }

@@ -51,6 +51,12 @@ struct ce_bytes {
     size_t bytes;
 };
 
+/* Of the messages of a slot between two ranks. */
+struct ce_message_size {
+    size_t usual; /* few are larger: these get the fastest way */
+    size_t largest;
+};
+
 /* What went between this rank and one peer on one slot since creation; counted where
  * bytes are handed to or taken from the underlying library. The own rank's entry
  * counts what would have travelled, although it does not. */
@@ -81,13 +87,16 @@ struct ce_transport; /* common head, then the back-end's own state */
 /* What a back-end implements; see the wrappers below for the meaning. */
 struct ce_transport_ops {
     const char *name;
-    /* Joins the job and allocates the transport (see backend.h). Collective. */
+    /* Joins the job and allocates the transport (see backend.h). When it fails, *t may
+     * be a transport that works instead, the same on all ranks; else NULL. Collective.
+     */
     enum ce_status (*create)(struct ce_transport **t, struct ce_error *err);
-    /* Memory to receive messages of at most bytes[slot] bytes, and taking it; NULL
-     * where none is needed. Collective. */
-    size_t (*receive_bytes)(const struct ce_transport *t, const size_t *bytes);
+    /* Memory to receive messages of size[slot], and taking it; NULL where none is
+     * needed. Collective. */
+    size_t (*receive_bytes)(const struct ce_transport *t,
+                            const struct ce_message_size *size);
     enum ce_status (*prepare)(struct ce_transport *t,
-                              const size_t *bytes,
+                              const struct ce_message_size *size,
                               struct ce_error *err);
     /* Begins a round: what came for it before may be handed out. Never blocks.
      * NULL where there is nothing to do. */
@@ -141,6 +150,7 @@ struct ce_transport {
     uint64_t deadline_ms;
     uint64_t latency_ns; /* messages of others are held back for so long */
     bool failed;         /* an exchange failed: only destroy and abort are left */
+    char reason[160];    /* why it is this transport, for the log */
     struct ce_activity activity;
     struct ce_exchange slot[CE_SLOT_COUNT];
     struct ce_bytes *outgoing; /* [ranks] what a collective sends */
@@ -165,13 +175,13 @@ void ce_transport_fail(struct ce_transport *transport);
 
 /* What ce_transport_prepare will take. */
 size_t ce_transport_receive_bytes(const struct ce_transport *transport,
-                                  const size_t bytes[CE_SLOT_COUNT]);
-/* Takes memory for messages of at most bytes[slot] bytes, once. Without it, and for
- * larger ones, memory is taken when they come. No exchange may be active. Collective.
- */
-CE_MUST_CHECK enum ce_status ce_transport_prepare(struct ce_transport *transport,
-                                                  const size_t bytes[CE_SLOT_COUNT],
-                                                  struct ce_error *err);
+                                  const struct ce_message_size size[CE_SLOT_COUNT]);
+/* Takes memory for messages of the sizes of each slot. Without it, and for larger ones,
+ * memory is taken when they come. No exchange may be active. Collective. */
+CE_MUST_CHECK enum ce_status
+ce_transport_prepare(struct ce_transport *transport,
+                     const struct ce_message_size size[CE_SLOT_COUNT],
+                     struct ce_error *err);
 
 /* Notes that this rank enters a stage of activity.step and activity.layer. Errors:
  * those of on_enter. */

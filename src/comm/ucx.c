@@ -322,44 +322,47 @@ bool ucx_listen(struct ucx_transport *ucx)
 static size_t landing_bytes(const struct ucx_transport *ucx,
                             int peer,
                             enum ce_slot slot,
-                            const size_t *bytes,
+                            const struct ce_message_size *size,
                             const size_t *capacity)
 {
-    const bool boxed = ucx->endpoints[peer].is_near && bytes[slot] <= capacity[slot];
+    const bool boxed =
+        ucx->endpoints[peer].is_near && size[slot].largest <= capacity[slot];
 
-    return peer == ucx->head.rank || boxed ? 0 : bytes[slot];
+    return peer == ucx->head.rank || boxed ? 0 : size[slot].largest;
 }
 
-static size_t ucx_receive_bytes(const struct ce_transport *t, const size_t *bytes)
+static size_t ucx_receive_bytes(const struct ce_transport *t,
+                                const struct ce_message_size *size)
 {
     const struct ucx_transport *ucx = (const struct ucx_transport *)t;
     size_t capacity[CE_SLOT_COUNT];
-    size_t sum = ucx_box_capacities(ucx, bytes, capacity);
+    size_t sum = ucx_box_capacities(ucx, size, capacity);
 
     for (int i = 0; i < CE_SLOT_COUNT; i++) {
         for (int peer = 0; peer < t->ranks; peer++) {
-            sum += landing_bytes(ucx, peer, (enum ce_slot)i, bytes, capacity);
+            sum += landing_bytes(ucx, peer, (enum ce_slot)i, size, capacity);
         }
     }
     return sum;
 }
 
 /* Boxes of the new sizes; nobody sends until all have met with theirs. */
-static enum ce_status
-ucx_prepare(struct ce_transport *t, const size_t *bytes, struct ce_error *err)
+static enum ce_status ucx_prepare(struct ce_transport *t,
+                                  const struct ce_message_size *size,
+                                  struct ce_error *err)
 {
     struct ucx_transport *ucx = from_head(t);
     size_t capacity[CE_SLOT_COUNT];
     bool complete = true;
     enum ce_status status = ucx_meet(ucx, err);
 
-    (void)ucx_box_capacities(ucx, bytes, capacity);
+    (void)ucx_box_capacities(ucx, size, capacity);
     for (int i = 0; i < CE_SLOT_COUNT; i++) {
         for (int peer = 0; peer < t->ranks; peer++) {
             complete = complete &&
                        ce_landing_prepare(
                            &ucx->links[i][peer].landing,
-                           landing_bytes(ucx, peer, (enum ce_slot)i, bytes, capacity));
+                           landing_bytes(ucx, peer, (enum ce_slot)i, size, capacity));
         }
     }
     if (status == CE_OK && !complete) {
@@ -367,7 +370,7 @@ ucx_prepare(struct ce_transport *t, const size_t *bytes, struct ce_error *err)
             err, CE_ERR_NOMEM, "rank %d: no memory to receive messages", t->rank);
     }
     status = ce_agree(ucx->bootstrap, status, err);
-    return status == CE_OK ? ucx_open_boxes(ucx, bytes, err) : status;
+    return status == CE_OK ? ucx_open_boxes(ucx, size, err) : status;
 }
 
 /* ---- the table ---- */
@@ -517,7 +520,8 @@ static enum ce_status allocate(struct ucx_transport *ucx, struct ce_error *err)
 #define START_UP_MS 120000
 
 /* Until the caller says how large its messages are. */
-static const size_t first_sizes[CE_SLOT_COUNT] = {128 << 10, 128 << 10, 16 << 10};
+static const struct ce_message_size first_sizes[CE_SLOT_COUNT] = {
+    {128 << 10, 128 << 10}, {128 << 10, 128 << 10}, {16 << 10, 16 << 10}};
 
 /* The first exchange: UCX builds its connections when they are first used. */
 static enum ce_status greet(struct ucx_transport *ucx, struct ce_error *err)
@@ -539,6 +543,21 @@ static enum ce_status greet(struct ucx_transport *ucx, struct ce_error *err)
     return status;
 }
 
+/* Up to here all ranks succeed or all fail, so that MPI alone can go on. */
+static enum ce_status join(struct ucx_transport *ucx, struct ce_error *err)
+{
+    struct ce_transport *mpi = ucx->bootstrap;
+
+    mpi->deadline_ms = START_UP_MS;
+    enum ce_status status =
+        ce_transport_init(&ucx->head, &ce_transport_ucx, mpi->rank, mpi->ranks, err);
+    if (status == CE_OK) {
+        status = allocate(ucx, err);
+    }
+    status = ce_agree(mpi, status, err);
+    return status == CE_OK ? ucx_connect(ucx, err) : status;
+}
+
 static enum ce_status ucx_create(struct ce_transport **out, struct ce_error *err)
 {
     struct ucx_transport *ucx = calloc(1, sizeof(*ucx));
@@ -546,30 +565,23 @@ static enum ce_status ucx_create(struct ce_transport **out, struct ce_error *err
     if (ucx == NULL) {
         return ce_fail(err, CE_ERR_NOMEM, "no memory for a transport");
     }
-    struct ce_transport *t = &ucx->head;
     enum ce_status status = ce_transport_mpi.create(&ucx->bootstrap, err);
     if (status == CE_OK) {
-        struct ce_transport *mpi = ucx->bootstrap;
-
-        mpi->deadline_ms = START_UP_MS;
-        status = ce_transport_init(t, &ce_transport_ucx, mpi->rank, mpi->ranks, err);
-        if (status == CE_OK) {
-            status = allocate(ucx, err);
+        status = join(ucx, err);
+        if (status != CE_OK && !ucx->bootstrap->failed) {
+            *out = ucx->bootstrap;
+            ucx->bootstrap = NULL;
         }
-        status = ce_agree(mpi, status, err);
-    }
-    if (status == CE_OK) {
-        status = ucx_connect(ucx, err);
     }
     if (status == CE_OK) {
         status = greet(ucx, err);
     }
     if (status != CE_OK) {
-        t->failed = true;
-        ucx_destroy(t);
+        ucx->head.failed = true;
+        ucx_destroy(&ucx->head);
         return status;
     }
-    *out = t;
+    *out = &ucx->head;
     return CE_OK;
 }
 

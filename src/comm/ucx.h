@@ -80,14 +80,15 @@ bool ucx_disconnect(struct ucx_transport *ucx);
 /* Returns when all ranks have called it, serving peers until then. Collective. */
 CE_MUST_CHECK enum ce_status ucx_meet(struct ucx_transport *ucx, struct ce_error *err);
 
-/* Gives the others of the host boxes for messages of at most bytes[slot] bytes, or what
- * there is room for, and maps theirs (see ucx_box.c); to be able to is not needed.
+/* Gives the others of the host boxes for messages of the usual size, or what there is
+ * room for, and maps theirs (see ucx_box.c); to be able to is not needed.
  * Collective. */
-CE_MUST_CHECK enum ce_status
-ucx_open_boxes(struct ucx_transport *ucx, const size_t *bytes, struct ce_error *err);
+CE_MUST_CHECK enum ce_status ucx_open_boxes(struct ucx_transport *ucx,
+                                            const struct ce_message_size *size,
+                                            struct ce_error *err);
 /* The largest message each slot's boxes will hold, and what they take together. */
 size_t ucx_box_capacities(const struct ucx_transport *ucx,
-                          const size_t *bytes,
+                          const struct ce_message_size *size,
                           size_t capacity[CE_SLOT_COUNT]);
 /* Before the endpoints are closed, and when nobody writes any more. */
 void ucx_forget_boxes(struct ucx_transport *ucx);

@@ -25,7 +25,7 @@
 
 /* What a rank's boxes may take together: the memory is in use from the start, because
  * UCX makes sure of it. */
-#define ALL_BOXES_BYTES ((size_t)256 << 20)
+#define ALL_BOXES_BYTES ((size_t)1 << 30)
 /* With less than this for all of them active messages do as well. */
 #define LEAST_BYTES ((size_t)1 << 20)
 #define TURNS       2
@@ -126,32 +126,30 @@ static size_t count_near(const struct ucx_transport *ucx)
     return near;
 }
 
-/* All messages in their boxes if that is not too much, else all boxes smaller alike. */
+/* Room for the usual messages: of the slots in the order of their numbers, as long as
+ * there is some. */
 static size_t fit_boxes(size_t near,
                         size_t budget,
-                        const size_t *bytes,
+                        const struct ce_message_size *size,
                         size_t capacity[CE_SLOT_COUNT])
 {
-    double wanted = 0.0;
-    double scale = 1.0;
+    size_t left = near > 0 ? budget / near / TURNS : 0;
 
     for (int i = 0; i < CE_SLOT_COUNT; i++) {
-        wanted += (double)(near * TURNS) * (double)bytes[i];
-    }
-    if (wanted > (double)budget) {
-        scale = (double)budget / wanted;
-    }
-    for (int i = 0; i < CE_SLOT_COUNT; i++) {
-        capacity[i] = ((size_t)((double)bytes[i] * scale) + LINE - 1) / LINE * LINE;
+        capacity[i] = (size[i].usual + LINE - 1) / LINE * LINE;
+        if (capacity[i] > left) {
+            capacity[i] = left / LINE * LINE;
+        }
+        left -= capacity[i];
     }
     return near * slot_offset(capacity, CE_SLOT_COUNT);
 }
 
 size_t ucx_box_capacities(const struct ucx_transport *ucx,
-                          const size_t *bytes,
+                          const struct ce_message_size *size,
                           size_t capacity[CE_SLOT_COUNT])
 {
-    return fit_boxes(count_near(ucx), ALL_BOXES_BYTES, bytes, capacity);
+    return fit_boxes(count_near(ucx), ALL_BOXES_BYTES, size, capacity);
 }
 
 /* Memory that peers can map; NULL when UCX has none. */
@@ -232,7 +230,7 @@ static enum ce_status offer_boxes(struct ucx_transport *ucx,
 /* Fills offers[peer] for those that get boxes, as large as can be had; the caller frees
  * their data. */
 static enum ce_status write_offers(struct ucx_transport *ucx,
-                                   const size_t *bytes,
+                                   const struct ce_message_size *size,
                                    struct ce_bytes *offers,
                                    struct ce_error *err)
 {
@@ -242,7 +240,7 @@ static enum ce_status write_offers(struct ucx_transport *ucx,
     unsigned char *first = NULL;
 
     while (near > 0 && first == NULL && budget >= LEAST_BYTES) {
-        first = allocate_boxes(ucx, fit_boxes(near, budget, bytes, capacity));
+        first = allocate_boxes(ucx, fit_boxes(near, budget, size, capacity));
         budget /= 2;
     }
     return first != NULL ? offer_boxes(ucx, first, capacity, offers, err) : CE_OK;
@@ -289,8 +287,9 @@ static enum ce_status trade_offers(struct ucx_transport *ucx,
     return status;
 }
 
-enum ce_status
-ucx_open_boxes(struct ucx_transport *ucx, const size_t *bytes, struct ce_error *err)
+enum ce_status ucx_open_boxes(struct ucx_transport *ucx,
+                              const struct ce_message_size *size,
+                              struct ce_error *err)
 {
     struct ce_transport *mpi = ucx->bootstrap;
     struct ce_bytes *offers = calloc((size_t)mpi->ranks, sizeof(offers[0]));
@@ -301,7 +300,7 @@ ucx_open_boxes(struct ucx_transport *ucx, const size_t *bytes, struct ce_error *
     if (offers == NULL) {
         status = ce_fail(err, CE_ERR_NOMEM, "no memory for offers of boxes");
     } else {
-        status = write_offers(ucx, bytes, offers, err);
+        status = write_offers(ucx, size, offers, err);
     }
     status = ce_agree(mpi, status, err);
     if (status == CE_OK) {

@@ -81,11 +81,12 @@ static enum ce_status check_combine(const struct ce_engine *engine,
     const struct ce_placement *placement = &engine->placement;
 
     if (engine->combine == CE_COMBINE_PARTIAL && ce_placement_has_replicas(placement)) {
-        return ce_fail(err,
-                       CE_ERR_ARG,
-                       "--combine partial needs one owner for each expert, but placement "
-                       "%s has replicas; use --combine ordered",
-                       placement->name);
+        return ce_fail(
+            err,
+            CE_ERR_ARG,
+            "--combine partial needs one owner for each expert, but placement "
+            "%s has replicas; use --combine ordered",
+            placement->name);
     }
     return CE_OK;
 }
@@ -355,9 +356,10 @@ static void log_engine(const struct ce_engine *engine)
         return;
     }
     ce_log(CE_LOG_INFO,
-           "%s; transport %s, kernels %s, rows as %s, placement %s",
+           "%s; transport %s (%s), kernels %s, rows as %s, placement %s",
            engine->hosts,
            engine->transport->ops->name,
+           engine->transport->reason,
            engine->kernels->name,
            ce_wire_name(engine->wire),
            engine->placement.name);
@@ -419,12 +421,11 @@ static enum ce_status create(struct ce_engine *engine,
         status = ce_agree(transport, load(engine, options, loading, err), err);
     }
     if (status == CE_OK) {
-        size_t largest[CE_SLOT_COUNT];
+        struct ce_message_size size[CE_SLOT_COUNT];
 
-        ce_moe_largest_messages(&engine->moe, largest);
-        largest[CE_SLOT_CONTROL] = CONTROL_BYTES;
-        status =
-            ce_agree(transport, ce_transport_prepare(transport, largest, err), err);
+        ce_moe_message_sizes(&engine->moe, size);
+        size[CE_SLOT_CONTROL] = (struct ce_message_size){CONTROL_BYTES, CONTROL_BYTES};
+        status = ce_agree(transport, ce_transport_prepare(transport, size, err), err);
     }
     return status;
 }

@@ -195,7 +195,7 @@ enum ce_status ce_engine_check_memory(struct ce_engine *engine,
     struct demand mine = {.available = ce_memory_available()};
     const struct ce_bytes *all = NULL;
     struct ce_arena measure = {0};
-    size_t largest[CE_SLOT_COUNT];
+    struct ce_message_size size[CE_SLOT_COUNT];
     enum ce_status status = CE_OK;
 
     (void)gethostname(mine.host, sizeof(mine.host) - 1);
@@ -204,8 +204,8 @@ enum ce_status ce_engine_check_memory(struct ce_engine *engine,
     plan->dense = weights_plan->dense_bytes;
     plan->experts = weights_plan->expert_bytes;
     plan->compressed = weights_plan->compressed_bytes;
-    ce_moe_largest_messages(&engine->moe, largest);
-    plan->receive = ce_transport_receive_bytes(engine->transport, largest);
+    ce_moe_message_sizes(&engine->moe, size);
+    plan->receive = ce_transport_receive_bytes(engine->transport, size);
     plan->extra = engine->options.extra_bytes;
     plan->total = add_bytes(add_bytes(weights_plan->arena.used, measure.used),
                             add_bytes(plan->receive, plan->extra));

@@ -3,7 +3,8 @@
  * Rows are counted from the plans where they are sent and from the messages where they
  * arrive, bytes where they are handed to or taken from the transport; both ends of
  * every pair must have counted the same. What a rank hands to itself does not travel:
- * it is in the pairs of a rank with itself, but in no total.
+ * it is in the pairs of a rank with itself, where bytes may be without rows, but in no
+ * total.
  *
  * A saving has two baselines, both of the same tokens with all experts in full: with
  * deduplication a row goes once to each rank, without it once for each expert.
@@ -69,8 +70,8 @@ void ce_account_destroy(struct ce_account *account); /* accepts a zeroed object 
 struct ce_account_pair *
 ce_account_pair(const struct ce_account *account, size_t source, size_t destination);
 
-/* Errors: CE_ERR_MISMATCH naming the first pair whose ends differ, or whose bytes are
- * too few for its rows. */
+/* Errors: CE_ERR_MISMATCH naming the first pair whose ends differ, or, between
+ * two ranks, whose bytes are too few for its rows. */
 CE_MUST_CHECK enum ce_status ce_account_check(const struct ce_account *account,
                                               struct ce_error *err);
 

@@ -110,13 +110,17 @@ void ce_dispatch_pack(unsigned char *message,
     size_t pairs = mains + rows * auxiliary;
     struct ce_pair *pair = ce_message_pairs(message, rows);
     unsigned char *out = ce_message_dispatch_rows(message, rows, pairs);
+    size_t row_bytes = x != NULL ? wire->row_bytes : 0;
 
-    ce_message_write_header(message, key, rows, pairs, auxiliary, wire->row_bytes);
+    ce_message_write_header(message, key, rows, pairs, auxiliary, row_bytes);
     memcpy(ce_message_row_mains(message),
            plan->row_mains + plan->row_begin[rank],
            rows * sizeof(plan->row_mains[0]));
     for (size_t i = 0; i < rows; i++) {
         pair += pack_pairs(pair, plan, routing, token[i], rank, auxiliary);
+    }
+    if (x == NULL) {
+        return;
     }
 #pragma omp parallel for schedule(static) if (rows >= PARALLEL_ROWS)
     for (size_t i = 0; i < rows; i++) {

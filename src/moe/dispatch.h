@@ -47,14 +47,17 @@ void ce_outbox_fail(struct ce_outbox *outbox,
 size_t ce_dispatch_capacity(
     size_t tokens, size_t mains, size_t auxiliary, size_t ranks, size_t row_bytes);
 
-/* Bytes of the message for `rank` that ce_dispatch_pack writes. */
+/* Bytes of the message for `rank` that ce_dispatch_pack writes, with rows of
+ * `row_bytes` bytes; 0: without rows. */
 size_t ce_dispatch_bytes(const struct ce_plan *plan,
                          size_t rank,
                          size_t auxiliary,
                          size_t row_bytes);
 
 /* Writes the message of a plan for `rank`: rows of x [tokens][wire->width], and of each
- * of their tokens the pairs of its mains there and its `auxiliary` last experts. */
+ * of their tokens the pairs of its mains there and its `auxiliary` last experts.
+ * Without x the rows are left out: that serves a rank's own rows, which it can read
+ * where they are. */
 void ce_dispatch_pack(unsigned char *message,
                       const struct ce_message_key *key,
                       const struct ce_plan *plan,

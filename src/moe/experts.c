@@ -86,12 +86,14 @@ static void place_arrival(struct ce_experts *experts, const struct ce_arrival *a
     for (size_t i = 0; i < view->rows; i++) {
         size_t mains = view->row_mains[i];
 
+        size_t row = view->token != NULL ? view->token[i] : i;
+
         for (size_t j = 0; j < mains; j++) {
             size_t index = experts->begin[pair[j].expert]++;
             struct ce_assignment *assignment = &experts->assignment[index];
 
             *assignment =
-                (struct ce_assignment){.x = view->x + i * experts->wire.row_bytes,
+                (struct ce_assignment){.x = view->x + row * experts->wire.row_bytes,
                                        .auxiliary = pair + mains,
                                        .weight = pair[j].weight,
                                        .expert = pair[j].expert};

@@ -11,6 +11,7 @@ struct flow {
     struct ce_moe *moe;
     const struct ce_layer_weights *layer;
     struct ce_message_key key;
+    const float *x;
     size_t batch;        /* sources at hand, in moe->source */
     size_t rows;         /* their assignments */
     size_t taken;        /* assignments of all sources so far */
@@ -29,11 +30,35 @@ static void end_stage(struct ce_moe *moe, enum ce_moe_stage stage, uint64_t *sin
 
 /* ---- rows out ---- */
 
-static enum ce_status send_rows(struct flow *flow, const float *x, struct ce_error *err)
+/* The own rows stay where they are, unless the wire rounds them. */
+static bool stays(const struct flow *flow, int peer)
+{
+    return peer == flow->moe->transport->rank && flow->moe->wire.format == CE_WIRE_F32;
+}
+
+static void pack_rows(struct flow *flow, int peer)
+{
+    struct ce_moe *moe = flow->moe;
+    const bool attached = !stays(flow, peer);
+    size_t bytes = ce_dispatch_bytes(
+        &moe->plan, (size_t)peer, moe->auxiliary, attached ? moe->wire.row_bytes : 0);
+    void *message =
+        ce_outbox_place(&moe->dispatch, moe->transport, CE_SLOT_DISPATCH, peer, bytes);
+
+    ce_dispatch_pack(message,
+                     &flow->key,
+                     &moe->plan,
+                     &moe->routing,
+                     (size_t)peer,
+                     moe->auxiliary,
+                     attached ? flow->x : NULL,
+                     &moe->wire);
+}
+
+static enum ce_status send_rows(struct flow *flow, struct ce_error *err)
 {
     struct ce_moe *moe = flow->moe;
     struct ce_transport *transport = moe->transport;
-    const size_t row_bytes = moe->wire.row_bytes;
     enum ce_status status = CE_OK;
 
     ce_outbox_clear(&moe->dispatch);
@@ -47,21 +72,9 @@ static enum ce_status send_rows(struct flow *flow, const float *x, struct ce_err
     /* The successor first and the own message last: it has no way to go. */
     for (int step = 1; status == CE_OK && step <= transport->ranks; step++) {
         int peer = (transport->rank + step) % transport->ranks;
-        size_t r = (size_t)peer;
 
         if (flow->mine == CE_OK) {
-            size_t bytes = ce_dispatch_bytes(&moe->plan, r, moe->auxiliary, row_bytes);
-            void *message = ce_outbox_place(
-                &moe->dispatch, transport, CE_SLOT_DISPATCH, peer, bytes);
-
-            ce_dispatch_pack(message,
-                             &flow->key,
-                             &moe->plan,
-                             &moe->routing,
-                             r,
-                             moe->auxiliary,
-                             x,
-                             &moe->wire);
+            pack_rows(flow, peer);
         }
         status = ce_exchange_send(
             transport, CE_SLOT_DISPATCH, peer, moe->dispatch.message[peer], err);
@@ -86,8 +99,14 @@ static enum ce_status add_to_batch(struct flow *flow,
         return CE_OK;
     }
     if (status == CE_OK) {
+        size_t row_bytes = stays(flow, source) ? 0 : moe->wire.row_bytes;
+
         status = ce_message_read_dispatch(
-            message, moe->wire.row_bytes, moe->auxiliary, source, view, err);
+            message, row_bytes, moe->auxiliary, source, view, err);
+    }
+    if (status == CE_OK && stays(flow, source)) {
+        view->x = (const unsigned char *)flow->x;
+        view->token = moe->plan.row_token + moe->plan.row_begin[source];
     }
     if (status == CE_OK && view->assignments > moe->work.capacity - flow->taken) {
         status =
@@ -392,7 +411,7 @@ enum ce_status ce_flow_run(struct ce_moe *moe,
                            struct ce_error *err)
 {
     struct flow flow = {
-        .moe = moe, .layer = layer, .key = key, .mine = status, .err = err};
+        .moe = moe, .layer = layer, .key = key, .x = x, .mine = status, .err = err};
     struct ce_error broken = {.text = ""};
     struct ce_error theirs = {.text = ""};
     enum ce_status verdict = CE_OK;
@@ -403,7 +422,7 @@ enum ce_status ce_flow_run(struct ce_moe *moe,
     }
     status = open_exchanges(moe, &broken);
     if (status == CE_OK) {
-        status = send_rows(&flow, x, &broken);
+        status = send_rows(&flow, &broken);
     }
     if (status == CE_OK) {
         status = serve(&flow, &since, &broken);

@@ -199,6 +199,7 @@ enum ce_status ce_message_read_dispatch(const struct ce_bytes *message,
     view->pairs = (const void *)(data + pairs_offset(header.rows));
     view->x =
         (const void *)(data + ce_message_metadata_bytes(header.rows, header.pairs));
+    view->token = NULL;
     for (size_t i = 0; i < view->rows; i++) {
         if (view->row_mains[i] == 0) {
             return bad_counts(source, "dispatch", err);

@@ -51,7 +51,8 @@ struct ce_dispatch_view {
     size_t auxiliary;
     const uint16_t *row_mains;
     const struct ce_pair *pairs;
-    const unsigned char *x; /* [rows][row_bytes] */
+    const unsigned char *x; /* row i is the one at token[i], or at i without token */
+    const uint32_t *token;  /* [rows] or NULL */
 };
 
 /* Bytes of a dispatch message. */
@@ -91,7 +92,7 @@ CE_MUST_CHECK enum ce_status ce_message_check(const struct ce_bytes *message,
 /* True for a message whose sender says that it failed: then all ranks know. */
 bool ce_message_tells_failure(const struct ce_bytes *message);
 /* After check: the parts, with all counts consistent, for rows of `row_bytes`
- * elements with `auxiliary` auxiliary experts each. */
+ * bytes (0: they are elsewhere) with `auxiliary` auxiliary experts each. */
 CE_MUST_CHECK enum ce_status ce_message_read_dispatch(const struct ce_bytes *message,
                                                       size_t row_bytes,
                                                       size_t auxiliary,

@@ -77,17 +77,30 @@ void ce_moe_take(struct ce_moe *moe, struct ce_arena *arena)
     take_work(moe, arena);
 }
 
-void ce_moe_largest_messages(const struct ce_moe *moe, size_t bytes[CE_SLOT_COUNT])
+/* Twice what a rank has of all experts: routers are not uniform, but few are so far
+ * from it. */
+#define USUAL_FACTOR 2
+
+void ce_moe_message_sizes(const struct ce_moe *moe,
+                          struct ce_message_size size[CE_SLOT_COUNT])
 {
     size_t tokens = moe->max_tokens;
+    size_t row_bytes = moe->wire.row_bytes;
     size_t mains = tokens * min_size(moe->mains, moe->shard);
+    size_t usual_mains =
+        min_size(mains, USUAL_FACTOR * tokens * moe->mains * moe->shard / moe->experts);
     size_t pairs = mains + tokens * moe->auxiliary;
-    size_t rows = moe->combine == CE_COMBINE_PARTIAL ? tokens : mains;
+    bool partial = moe->combine == CE_COMBINE_PARTIAL;
 
-    memset(bytes, 0, CE_SLOT_COUNT * sizeof(bytes[0]));
-    bytes[CE_SLOT_DISPATCH] =
-        ce_message_dispatch_bytes(tokens, pairs, moe->wire.row_bytes);
-    bytes[CE_SLOT_COMBINE] = ce_message_combine_bytes(rows, moe->wire.row_bytes);
+    memset(size, 0, CE_SLOT_COUNT * sizeof(size[0]));
+    size[CE_SLOT_DISPATCH].largest =
+        ce_message_dispatch_bytes(tokens, pairs, row_bytes);
+    size[CE_SLOT_DISPATCH].usual =
+        ce_message_dispatch_bytes(min_size(tokens, usual_mains), pairs, row_bytes);
+    size[CE_SLOT_COMBINE].largest =
+        ce_message_combine_bytes(partial ? tokens : mains, row_bytes);
+    size[CE_SLOT_COMBINE].usual = ce_message_combine_bytes(
+        partial ? min_size(tokens, usual_mains) : usual_mains, row_bytes);
 }
 
 void ce_moe_reset_counters(struct ce_moe *moe)

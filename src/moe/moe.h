@@ -115,8 +115,9 @@ struct ce_moe {
  * a measuring arena, only computes how much that is). */
 void ce_moe_take(struct ce_moe *moe, struct ce_arena *arena);
 
-/* The largest message the transport will get for this block. After ce_moe_take. */
-void ce_moe_largest_messages(const struct ce_moe *moe, size_t bytes[CE_SLOT_COUNT]);
+/* Messages of this block between two ranks. After ce_moe_take. */
+void ce_moe_message_sizes(const struct ce_moe *moe,
+                          struct ce_message_size size[CE_SLOT_COUNT]);
 
 void ce_moe_reset_counters(struct ce_moe *moe);
 

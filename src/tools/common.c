@@ -81,9 +81,11 @@ const struct ce_option ce_run_options[] = {
      .initial = "auto",
      .choices = transports,
      .env = "CEMOE_TRANSPORT",
-     .help = "How ranks reach each other; auto takes mpi when mpirun or srun started "
-             "the process, else self. ucx moves the rows with UCX directly and needs "
-             "MPI only to start."},
+     .help =
+         "How ranks reach each other: self, alone; mpi, by messages of MPI; ucx, by "
+         "UCX directly and within a host by memory that its ranks share, with MPI "
+         "only to start. auto takes ucx when mpirun or srun started the process, mpi "
+         "where UCX finds no way, and self without a launcher; the log says why."},
     {.name = "overlap",
      .kind = CE_OPTION_STRING,
      .argument = "WHEN",

@@ -62,7 +62,10 @@ static const struct ce_manual_section sections[] = {
      "OMP_WAIT_POLICY=passive "
      "keeps threads that wait from spinning on processors others need.\n\n"
      "CEMOE_ISA forces a kernel set (ref, avx2). CEMOE_MEMORY_LIMIT (bytes) makes the "
-     "machine look smaller. CEMOE_MODEL, CEMOE_TRANSPORT and CEMOE_DEADLINE_MS are "
+     "machine look smaller. CEMOE_LATENCY_US holds every message from another rank "
+     "back "
+     "for so many microseconds, as a slower network would. CEMOE_MODEL, "
+     "CEMOE_TRANSPORT and CEMOE_DEADLINE_MS are "
      "defaults of the options of these names."},
     {0}};
 

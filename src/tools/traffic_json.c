@@ -3,7 +3,7 @@
  *   "phases": "dispatch", "combine":
  *     "messages", "rows", "payload_bytes", "metadata_bytes", "bytes":
  *                      [source][destination], 0 from a rank to itself
- *     "own":           the same from each rank to itself, [rank]: it does not travel
+ *     "own":           messages and rows from each rank to itself, [rank]
  *     "wait_seconds":  [waiting rank][rank it waited for]
  *     "exposed_seconds", "hidden_seconds", "span_seconds": [rank]
  *   "summary":
@@ -30,8 +30,7 @@ value_of(const struct ce_account *account, const struct ce_account_count *count,
     return (json_int_t)values[f];
 }
 
-static json_t *
-describe_matrix(const struct ce_account *account, int phase, int field, json_t *own)
+static json_t *describe_matrix(const struct ce_account *account, int phase, int field)
 {
     json_t *matrix = json_array();
 
@@ -43,13 +42,25 @@ describe_matrix(const struct ce_account *account, int phase, int field, json_t *
             json_int_t value = value_of(account, &pair->sent[phase], field);
 
             json_array_append_new(row, json_integer(s != d ? value : 0));
-            if (s == d) {
-                json_array_append_new(own, json_integer(value));
-            }
         }
         json_array_append_new(matrix, row);
     }
     return matrix;
+}
+
+static json_t *describe_own(const struct ce_account *account, int phase)
+{
+    json_t *messages = json_array();
+    json_t *rows = json_array();
+
+    for (size_t r = 0; r < account->ranks; r++) {
+        const struct ce_account_count *own =
+            &ce_account_pair(account, r, r)->sent[phase];
+
+        json_array_append_new(messages, json_integer((json_int_t)own->messages));
+        json_array_append_new(rows, json_integer((json_int_t)own->rows));
+    }
+    return json_pack("{s:o, s:o}", "messages", messages, "rows", rows);
 }
 
 static json_t *describe_waits(const struct ce_account *account, int phase)
@@ -72,19 +83,14 @@ static json_t *describe_waits(const struct ce_account *account, int phase)
 static json_t *describe_phase(const struct ce_account *account, int phase)
 {
     json_t *object = json_object();
-    json_t *own = json_object();
     json_t *exposed = json_array();
     json_t *hidden = json_array();
     json_t *span = json_array();
 
     for (int f = 0; f < FIELDS; f++) {
-        json_t *diagonal = json_array();
-
-        json_object_set_new(
-            object, fields[f], describe_matrix(account, phase, f, diagonal));
-        json_object_set_new(own, fields[f], diagonal);
+        json_object_set_new(object, fields[f], describe_matrix(account, phase, f));
     }
-    json_object_set_new(object, "own", own);
+    json_object_set_new(object, "own", describe_own(account, phase));
     json_object_set_new(object, "wait_seconds", describe_waits(account, phase));
     for (size_t r = 0; r < account->ranks; r++) {
         const struct ce_account_rank *rank = &account->rank[r];

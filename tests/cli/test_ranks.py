@@ -60,6 +60,29 @@ class SameBytes(cemoe.TestCase):
         self.assertEqual(len(set(images)), 1)
 
 
+class Transport(cemoe.TestCase):
+    """Which one is taken, and the line that says why."""
+
+    def choice(self, ranks, *arguments, **extra):
+        done = cemoe.run("generate", "--model", cemoe.MODEL, "--max-tokens", 1, "--prompt", "a", *arguments,
+                         ranks=ranks, **extra)
+        found = [line for line in done.ours if "; transport " in line]
+        return done.code, found[0].split("; transport ")[1].split(", kernels")[0] if found else done.ours
+
+    def test_auto(self):
+        self.assertEqual(self.choice(1), (0, "self (no launcher started this process)"))
+        self.assertEqual(self.choice(2), (0, "ucx (started as a job of MPI)"))
+        code, choice = self.choice(2, UCX_TLS="none_such")
+        self.assertEqual(code, 0)
+        self.assertRegex(choice, r"^mpi \(ucx does not work here: rank \d: ucp_init: ")
+
+    def test_asked_for(self):
+        self.assertEqual(self.choice(2, "--transport", "mpi"), (0, "mpi (asked for)"))
+        code, said = self.choice(2, "--transport", "ucx", UCX_TLS="none_such")
+        self.assertEqual(code, 1)
+        self.assertIn("ucp_init", said[0])
+
+
 class Stats(cemoe.TestCase):
     def stats(self, ranks, *arguments):
         file = self.dir / f"stats-{ranks}.json"

@@ -417,6 +417,29 @@ static void answers_leave_one_by_one(void **state)
     free(own);
 }
 
+/* Memory of new sizes: for none of the messages, for some, for all. */
+static void prepared_for_any_size(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 4096, 1 << 20};
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        const struct ce_message_size bytes[CE_SLOT_COUNT] = {
+            {sizes[i], sizes[i]}, {sizes[i] / 2, sizes[i]}, {64, 64}};
+        struct ce_error err = {.text = ""};
+
+        if (ce_transport_prepare(transport, bytes, &err) != CE_OK) {
+            fail_msg("%s", err.text);
+        }
+        assert_true(sizes[i] == 0 || transport->ranks == 1 ||
+                    ce_transport_receive_bytes(transport, bytes) >=
+                        2 * sizes[i] * (size_t)(transport->ranks - 1));
+        all_sizes(NULL);
+        answers_leave_one_by_one(NULL);
+        assert_int_equal(ce_agree(transport, CE_OK, NULL), CE_OK);
+    }
+}
+
 /* ---- accounts ---- */
 
 /* What r says to have sent to us is what we received from r, and the reverse. */
@@ -501,6 +524,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(malformed_peer),
         cmocka_unit_test(hello),
         cmocka_unit_test(answers_leave_one_by_one),
+        cmocka_unit_test(prepared_for_any_size),
         cmocka_unit_test(traffic_is_the_same_on_both_sides),
     };
 

@@ -47,6 +47,8 @@ def main(program, cemoe, model, transport="mpi"):
         hashes |= {(n, 3): run(program, n, model, tables, "ordered", 3) for n in (1, 2)}
         hashes |= {(n, how): run(program, n, model, tables, "ordered", 1, CE_TEST_OVERLAP=how)
                    for n in OVERLAP_RANKS for how in ("on", "off")}
+        hashes |= {(n, "late"): run(program, n, model, tables, "ordered", 1, CE_TEST_OVERLAP="on", CEMOE_LATENCY_US="1500")
+                   for n in OVERLAP_RANKS}
         print(f"tables {tables}: {sorted(set(hashes.values()))}")
         if len(set(hashes.values())) != 1:
             wrong.append(f"tables {tables}: bits depend on ranks or threads: {hashes}")

@@ -44,18 +44,22 @@ def engine_traffic(stats):
     names = sorted(set(hosts))
     messages, sent, received = 0, [0] * len(names), [0] * len(names)
     for rank in stats["ranks"]:
-        traffic = rank["traffic"]
-        for peer, host in enumerate(hosts):
-            if host != rank["host"]:
-                messages += traffic["sent_messages"][peer]
-                sent[names.index(rank["host"])] += traffic["sent_bytes"][peer]
-                received[names.index(host)] += traffic["sent_bytes"][peer]
+        for slot in rank["traffic"].values():
+            for peer, host in enumerate(hosts):
+                if host != rank["host"]:
+                    messages += slot["sent_messages"][peer]
+                    sent[names.index(rank["host"])] += slot["sent_bytes"][peer]
+                    received[names.index(host)] += slot["sent_bytes"][peer]
     return messages, sent, received
 
 
 def row_bytes(stats):
     """Rows, ids and weights between ranks, also those of one host."""
-    return sum(rank["moe"]["payload_bytes"] + rank["moe"]["metadata_bytes"] for rank in stats["ranks"])
+    total = 0
+    for rank in stats["ranks"]:
+        for slot in ("dispatch", "combine"):
+            total += sum(sent for peer, sent in enumerate(rank["traffic"][slot]["sent_bytes"]) if peer != rank["rank"])
+    return total
 
 
 class Run:
