@@ -58,6 +58,13 @@ static enum ce_status check_use(struct ce_transport *t,
                    err);
 }
 
+static void begin_to_move(struct ce_exchange *x)
+{
+    if (x->moving_ns == 0) {
+        x->moving_ns = ce_clock_ns();
+    }
+}
+
 void ce_exchange_sent(struct ce_transport *transport, enum ce_slot slot, int peer)
 {
     struct ce_exchange *x = &transport->slot[slot];
@@ -83,8 +90,11 @@ void ce_exchange_arrived(struct ce_transport *transport,
     if (transport->latency_ns > 0) {
         x->arrived_ns[source] = ce_clock_ns();
     }
-    if (x->to_arrive == 0) {
-        x->span_ns += ce_clock_ns() - x->opened_ns;
+    if (source != transport->rank) {
+        begin_to_move(x);
+    }
+    if (x->to_arrive == 0 && x->moving_ns > 0) {
+        x->span_ns += ce_clock_ns() - x->moving_ns;
     }
 }
 
@@ -97,7 +107,7 @@ static void begin_round(struct ce_exchange *x, int ranks)
     memset(x->sent, 0, count);
     memset(x->handed_out, 0, count);
     x->to_give = x->to_arrive = x->to_send = x->to_hand_out = ranks;
-    x->opened_ns = ce_clock_ns();
+    x->moving_ns = 0;
     x->active = true;
     x->round++;
 }
@@ -150,6 +160,7 @@ enum ce_status ce_exchange_send(struct ce_transport *transport,
         ce_exchange_arrived(transport, slot, peer, message);
         return CE_OK;
     }
+    begin_to_move(x);
     status = transport->ops->send(transport, slot, peer, message, err);
     return status == CE_OK ? CE_OK : give_up(transport, status, err);
 }

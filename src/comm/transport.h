@@ -57,8 +57,9 @@ struct ce_message_size {
     size_t largest;
 };
 
-/* What went between this rank and one peer on one slot since creation; counted where
- * bytes are handed to or taken from the underlying library. The own rank's entry
+/* What went between this rank and one peer on one slot since creation; counted by
+ * ce_exchange_send, of what it hands to the back-end, and when a back-end says that a
+ * message is here. The own rank's entry
  * counts what would have travelled, although it does not. */
 struct ce_link_traffic {
     uint64_t sent_messages;
@@ -132,7 +133,7 @@ struct ce_exchange {
     int to_send;               /* send buffers not free yet */
     int to_hand_out;           /* messages ce_exchange_next has not returned */
     int mover;                 /* rank whose message arrived or was taken last */
-    uint64_t opened_ns;        /* the clock when this round began */
+    uint64_t moving_ns;        /* when the first message between ranks moved, or 0 */
     struct ce_bytes *received; /* [ranks] */
     uint64_t *arrived_ns;      /* [ranks] the clock then; kept with a latency only */
     unsigned char *arrived;    /* [ranks] 1: message of that rank is here */
@@ -140,7 +141,7 @@ struct ce_exchange {
     unsigned char *handed_out; /* [ranks] 1: next has returned it */
     struct ce_link_traffic *link; /* [ranks] totals */
     uint64_t exposed_ns;          /* total time in next and finish */
-    uint64_t span_ns;             /* total time from open to the last arrival */
+    uint64_t span_ns;             /* total time from moving_ns to the last arrival */
 };
 
 struct ce_transport {

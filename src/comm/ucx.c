@@ -189,12 +189,13 @@ static void take_early(struct ucx_link *link)
 
     arrival->description = NULL;
     if (arrival->here) {
-        const struct ce_landing landing = link->early;
-
         arrival->here = false;
-        link->early = link->landing;
-        link->landing = landing;
-        deliver(link);
+        if (make_room(link, &link->landing, arrival->bytes)) {
+            if (arrival->bytes > 0) {
+                memcpy(link->landing.memory, link->early.memory, arrival->bytes);
+            }
+            deliver(link);
+        }
     } else if (description != NULL) {
         if (make_room(link, &link->landing, arrival->bytes)) {
             fetch(link, description);

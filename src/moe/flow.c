@@ -94,7 +94,7 @@ static enum ce_status add_to_batch(struct flow *flow,
     struct ce_dispatch_view *view = &moe->arrival[source].view;
     enum ce_status status = ce_message_check(message, &flow->key, source, err);
 
-    if (status != CE_OK && ce_message_tells_failure(message)) {
+    if (status != CE_OK && ce_message_tells_failure(message, &flow->key)) {
         flow->peer_failed = true;
         return CE_OK;
     }
@@ -108,7 +108,8 @@ static enum ce_status add_to_batch(struct flow *flow,
         view->x = (const unsigned char *)flow->x;
         view->token = moe->plan.row_token + moe->plan.row_begin[source];
     }
-    if (status == CE_OK && view->assignments > moe->work.capacity - flow->taken) {
+    if (status == CE_OK && (view->rows > moe->max_tokens ||
+                            view->assignments > moe->work.capacity - flow->taken)) {
         status =
             ce_fail(err, CE_ERR_COMM, "rank %d sent more rows than can be", source);
     }
@@ -227,10 +228,10 @@ static void complete_results(struct flow *flow, int source, unsigned char *rows)
         memset(rows, 0, rows_back(moe, &arrival->view) * moe->wire.row_bytes);
     } else if (moe->combine == CE_COMBINE_PARTIAL) {
         ce_combine_reduce(&arrival->view,
-                          (const float *)(const void *)arrival->results,
+                          (float *)(void *)arrival->results,
                           rows,
                           &moe->wire,
-                          moe->scratch);
+                          moe->first);
     }
 }
 
@@ -355,7 +356,7 @@ static enum ce_status serve(struct flow *flow, uint64_t *since, struct ce_error 
             flow->mine = flow->mine == CE_OK ? entered : flow->mine;
             status = run_batch(flow, err);
         }
-        if (status == CE_OK && moe->polled != CE_OK) {
+        if (moe->polled != CE_OK) { /* the cause of what may have failed since */
             *err = moe->poll_error;
             status = moe->polled;
         }
