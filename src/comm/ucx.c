@@ -367,7 +367,11 @@ ucx_prepare(struct ce_transport *t, const size_t *bytes, struct ce_error *err)
             err, CE_ERR_NOMEM, "rank %d: no memory to receive messages", t->rank);
     }
     status = ce_agree(ucx->bootstrap, status, err);
-    return status == CE_OK ? ucx_open_boxes(ucx, bytes, err) : status;
+    if (status == CE_OK) {
+        status = ucx_open_boxes(ucx, bytes, err);
+    }
+    t->failed = t->failed || ucx->bootstrap->failed;
+    return status;
 }
 
 /* ---- the table ---- */
@@ -524,7 +528,6 @@ static enum ce_status greet(struct ucx_transport *ucx, struct ce_error *err)
 {
     struct ce_transport *t = &ucx->head;
 
-    t->deadline_ms = START_UP_MS;
     enum ce_status status = ce_exchange_start(t, CE_SLOT_CONTROL, t->outgoing, err);
     if (status == CE_OK) {
         status = ce_exchange_finish(t, CE_SLOT_CONTROL, err);
@@ -551,7 +554,8 @@ static enum ce_status ucx_create(struct ce_transport **out, struct ce_error *err
     if (status == CE_OK) {
         struct ce_transport *mpi = ucx->bootstrap;
 
-        mpi->deadline_ms = START_UP_MS;
+        mpi->deadline_ms = t->deadline_ms = START_UP_MS;
+        mpi->activity.stage = t->activity.stage = "start";
         status = ce_transport_init(t, &ce_transport_ucx, mpi->rank, mpi->ranks, err);
         if (status == CE_OK) {
             status = allocate(ucx, err);
@@ -569,6 +573,7 @@ static enum ce_status ucx_create(struct ce_transport **out, struct ce_error *err
         ucx_destroy(t);
         return status;
     }
+    t->activity.stage = NULL;
     *out = t;
     return CE_OK;
 }

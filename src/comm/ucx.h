@@ -75,9 +75,11 @@ void ucx_note_failure(struct ucx_transport *ucx,
  * the same status. Needs head and bootstrap. */
 CE_MUST_CHECK enum ce_status ucx_connect(struct ucx_transport *ucx,
                                          struct ce_error *err);
-/* The reverse; false when it failed, and UCX is left as it is. Collective. */
+/* The reverse; false when it failed, which it says, and UCX is left as it is.
+ * Collective. */
 bool ucx_disconnect(struct ucx_transport *ucx);
-/* Returns when all ranks have called it, serving peers until then. Collective. */
+/* Returns when all ranks have called it. The bootstrap then has this transport's
+ * deadline and activity, for what it does next. Collective. */
 CE_MUST_CHECK enum ce_status ucx_meet(struct ucx_transport *ucx, struct ce_error *err);
 
 /* Gives the others of the host boxes for messages of at most bytes[slot] bytes, or what
