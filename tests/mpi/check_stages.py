@@ -10,13 +10,14 @@ MPIRUN = pathlib.Path(__file__).with_name("mpirun.sh")
 QUICK = bool(os.environ.get("CEMOE_QUICK"))  # under the sanitizers, where a run takes many times as long
 RANKS = 3
 DEADLINE = 5.0 if QUICK else 1.0  # seconds
+LATE = 0.4  # seconds; less than a rank waits for the others' lines
 LONG_FACTOR = 30  # what the deadline is multiplied with while starting and loading
 LAST_STEP, LAST_LAYER = 3, 3
 # stage: the step and the layer it is hit in
 WHERE = {"start": (0, 0), "input": (0, 0), "load": (0, 0), "embed": (2, 0), "attention": (2, 1), "router": (2, 1), "plan": (2, 1),
          "dispatch": (2, 1), "experts": (2, 1), "combine": (2, 1), "logits": (2, LAST_LAYER), "agree": (2, LAST_LAYER),
          "end": (LAST_STEP, LAST_LAYER)}
-CASES = {"fail": list(WHERE), "stop": list(WHERE), "hang": ["experts"], "kill": ["embed", "experts", "agree"]}
+CASES = {"fail": list(WHERE), "stop": list(WHERE), "late": ["experts"], "hang": ["experts"], "kill": ["embed", "experts", "agree"]}
 QUICK_CASES = {"fail": ["router", "experts", "agree"], "stop": ["experts"], "kill": ["experts"]}
 LIVES_LONG = 60.0  # seconds: a deadline that must not be what ends the job
 
@@ -39,11 +40,11 @@ def is_stopped(process):
 class Job:
     """One run of generate, with the times of what it says."""
 
-    def __init__(self, cemoe, model, transport, fault, deadline, token):
+    def __init__(self, cemoe, model, transport, fault, deadline, token, **settings):
         # Three prompts, so that every rank has tokens.
         command = [MPIRUN, RANKS, cemoe, "generate", "--model", model, "--prompt", token, "--prompt", "Question: A", "--prompt", "b",
                    "--max-tokens", LAST_STEP, "--ignore-eos", "--quiet", "--transport", transport, "--deadline-ms", round(deadline * 1000)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CE_TEST_SECONDS": "60", "CEMOE_TEST_FAULT": fault}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CE_TEST_SECONDS": "60", "CEMOE_TEST_FAULT": fault, **settings}
         self.token = token
         self.lines = []  # (time, text)
         self.stopped = None  # when a rank was first seen stopped
@@ -57,12 +58,28 @@ class Job:
         for line in self.process.stderr:
             self.lines.append((time.monotonic(), line.rstrip("\n")))
 
+    def make_late(self, rank):
+        """Another rank cannot say its line when it is due: it is stopped, until a moment after the first line."""
+        while self.stopped is None and self.process.poll() is None:
+            self.look()
+        time.sleep(DEADLINE / 2)  # it waits by then: its deadline passes while it is stopped
+        (process,) = [p for p in processes_with(self.token) if f"OMPI_COMM_WORLD_RANK={rank}\0".encode() in read(p / "environ")]
+        os.kill(int(process.name), signal.SIGSTOP)
+        while not self.ours() and self.process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(LATE)
+        if self.process.poll() is None:
+            os.kill(int(process.name), signal.SIGCONT)
+
+    def look(self):
+        if self.stopped is None and any(map(is_stopped, processes_with(self.token))):
+            self.stopped = time.monotonic()
+
     def wait(self):
         """Until mpirun has ended and no process is left; False when that takes too long."""
         limit = self.began + 90
         while time.monotonic() < limit and (self.process.poll() is None or processes_with(self.token)):
-            if self.stopped is None and any(map(is_stopped, processes_with(self.token))):
-                self.stopped = time.monotonic()
+            self.look()
             time.sleep(0.02)
         self.gone = time.monotonic()
         left = processes_with(self.token)
@@ -106,7 +123,7 @@ def check_stop(job, rank, stage):
     since = job.stopped
     if since is None:
         since = job.began  # it hangs in a way that cannot be seen
-        if job.kind == "stop":
+        if job.kind != "hang":
             yield "no rank was stopped"
     if job.process.returncode != 1:
         yield f"exit code {job.process.returncode}, not 1"
@@ -120,8 +137,10 @@ def check_stop(job, rank, stage):
         said = [when for when, line in lines if re.fullmatch(wanted, line)]
         if len(said) != 1:
             yield f"rank {me}: {len(said)} lines like: {wanted}"
-        elif job.kind == "stop" and said[0] - since > deadline + 2:
+        elif job.kind != "hang" and said[0] - since > deadline + 2:
             yield f"rank {me} said so after {said[0] - since:.1f} s"
+    if job.kind == "late" and lines and lines[-1][0] - lines[0][0] < LATE * 0.75:
+        yield "mpirun woke the late rank, to end it"
     if job.gone - since > deadline + 10:
         yield f"gone after {job.gone - since:.1f} s"
 
@@ -136,7 +155,7 @@ def check_kill(job, rank, stage):
         yield f"took {job.gone - job.began:.1f} s"
 
 
-CHECKS = {"fail": check_fail, "stop": check_stop, "hang": check_stop, "kill": check_kill}
+CHECKS = {"fail": check_fail, "stop": check_stop, "late": check_stop, "hang": check_stop, "kill": check_kill}
 
 
 def times(kind, stage):
@@ -151,8 +170,13 @@ def times(kind, stage):
 def run_case(program, kind, rank, stage):
     asked, met = times(kind, stage)
     step, layer = WHERE[stage]
-    job = Job(*program, f"{kind}:{rank}:{step}:{layer}:{stage}", asked, f"stages-token-{os.getpid()}-{kind}-{stage}")
+    fault = f"{'stop' if kind == 'late' else kind}:{rank}:{step}:{layer}:{stage}"
+    # "late" shows that the ranks wait for each other's lines: then mpirun must not.
+    settings = {"OMPI_MCA_odls_base_sigkill_timeout": "0"} if kind == "late" else {}
+    job = Job(*program, fault, asked, f"stages-token-{os.getpid()}-{kind}-{stage}", **settings)
     job.kind, job.deadline = kind, met
+    if kind == "late":
+        job.make_late((rank + 1) % RANKS)
     ended = job.wait()
     if job.process.returncode == 77:
         sys.exit(77)
