@@ -208,30 +208,34 @@ static void name_unset(char *text, const unsigned char *flags, int ranks, int co
     }
 }
 
-/* "rank 2: step 7, layer 3, experts: dispatch round 21", without the middle part
- * outside steps. */
+/* "rank 2: step 7, layer 3, stage experts: dispatch round 21"; "rank 2: after step 7:"
+ * between steps and "rank 2: stage load:" before them. */
 #define WHERE_TEXT 128
 
 static void describe_where(char *text, const struct ce_transport *t, enum ce_slot slot)
 {
     const struct ce_activity *now = &t->activity;
-    const uint64_t round = t->slot[slot].round;
-    const char *name = slot_names[slot];
+    char doing[WHERE_TEXT / 2] = "";
 
-    if (now->stage == NULL) {
-        (void)snprintf(
-            text, WHERE_TEXT, "rank %d: %s round %" PRIu64, t->rank, name, round);
-        return;
+    if (now->stage != NULL && now->step > 0) {
+        (void)snprintf(doing,
+                       sizeof(doing),
+                       "step %" PRIu64 ", layer %zu, stage %s: ",
+                       now->step,
+                       now->layer,
+                       now->stage);
+    } else if (now->stage != NULL) {
+        (void)snprintf(doing, sizeof(doing), "stage %s: ", now->stage);
+    } else if (now->step > 0) {
+        (void)snprintf(doing, sizeof(doing), "after step %" PRIu64 ": ", now->step);
     }
     (void)snprintf(text,
                    WHERE_TEXT,
-                   "rank %d: step %" PRIu64 ", layer %zu, stage %s: %s round %" PRIu64,
+                   "rank %d: %s%s round %" PRIu64,
                    t->rank,
-                   now->step,
-                   now->layer,
-                   now->stage,
-                   name,
-                   round);
+                   doing,
+                   slot_names[slot],
+                   t->slot[slot].round);
 }
 
 static enum ce_status
@@ -374,6 +378,9 @@ static enum ce_status wait_until(struct ce_transport *t,
     enum ce_status status = CE_OK;
 
     while (status == CE_OK && !ready(t, x)) {
+        if (t->serve != NULL) {
+            t->serve(t->serve_context);
+        }
         status = advance(t, slot, err);
         if (status == CE_AGAIN) {
             status = idle(t, slot, begin_ns, err);

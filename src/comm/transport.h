@@ -26,6 +26,8 @@
  * means for ever. It bounds how long a rank waits for a peer, so it must be
  * longer than the longest computation a peer does between two exchanges.
  *
+ * Destroying waits for the peers, too, with the same deadline.
+ *
  * Errors: CE_ERR_TIMEOUT when the deadline passes: the text says what this rank was
  * doing, which slot and round, which ranks have not been heard, which sends are not
  * done. After any error of an exchange `failed` is set and the transport can only be
@@ -72,9 +74,9 @@ struct ce_link_traffic {
 
 /* What this rank is doing, for the report of a wait that never ends. */
 struct ce_activity {
-    uint64_t step;
+    uint64_t step; /* from 1; 0 before the first */
     size_t layer;
-    const char *stage; /* a literal; NULL outside steps */
+    const char *stage; /* a literal, or NULL */
     /* Called whenever a stage is entered; what it returns is the stage's result. For
      * tests of failures; NULL: nobody is called. */
     enum ce_status (*on_enter)(void *context,
@@ -155,6 +157,10 @@ struct ce_transport {
     struct ce_activity activity;
     struct ce_exchange slot[CE_SLOT_COUNT];
     struct ce_bytes *outgoing; /* [ranks] what a collective sends */
+    /* Called while this rank waits; NULL: nobody is. For a transport under another one,
+     * whose peers may need this rank's progress there. */
+    void (*serve)(void *context);
+    void *serve_context;
 };
 
 /* ce_transport_create, _destroy, _rank and _ranks are public: see cemoe/cemoe.h. */
@@ -184,10 +190,13 @@ ce_transport_prepare(struct ce_transport *transport,
                      const struct ce_message_size size[CE_SLOT_COUNT],
                      struct ce_error *err);
 
-/* Notes that this rank enters a stage of activity.step and activity.layer. Errors:
- * those of on_enter. */
+/* Notes that this rank enters a stage of activity.step and activity.layer. `status` is
+ * what has become of this rank so far: a failure is returned as it is, since a rank
+ * that has failed still goes through the stages in which it meets others. Errors: those
+ * of on_enter. */
 CE_MUST_CHECK enum ce_status ce_transport_enter(struct ce_transport *transport,
                                                 const char *stage,
+                                                enum ce_status status,
                                                 struct ce_error *err);
 
 /* Counts messages, bytes and times from zero again. */

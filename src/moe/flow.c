@@ -350,10 +350,8 @@ static enum ce_status serve(struct flow *flow, uint64_t *since, struct ce_error 
         status = take_rows(flow, &last, err);
         end_stage(moe, CE_MOE_DISPATCH, since);
         if (status == CE_OK && flow->batch > 0 && !flow->peer_failed) {
-            enum ce_status entered =
-                ce_transport_enter(moe->transport, "experts", flow->err);
-
-            flow->mine = flow->mine == CE_OK ? entered : flow->mine;
+            flow->mine =
+                ce_transport_enter(moe->transport, "experts", flow->mine, flow->err);
             status = run_batch(flow, err);
         }
         if (moe->polled != CE_OK) { /* the cause of what may have failed since */
@@ -418,9 +416,7 @@ enum ce_status ce_flow_run(struct ce_moe *moe,
     enum ce_status verdict = CE_OK;
     uint64_t since = ce_clock_ns();
 
-    if (flow.mine == CE_OK) {
-        flow.mine = ce_transport_enter(moe->transport, "dispatch", err);
-    }
+    flow.mine = ce_transport_enter(moe->transport, "dispatch", flow.mine, err);
     status = open_exchanges(moe, &broken);
     if (status == CE_OK) {
         status = send_rows(&flow, &broken);
@@ -432,9 +428,7 @@ enum ce_status ce_flow_run(struct ce_moe *moe,
         return end_broken(&flow, status, &broken);
     }
     verdict = find_verdict(&flow, &theirs);
-    if (flow.mine == CE_OK) {
-        flow.mine = ce_transport_enter(moe->transport, "combine", err);
-    }
+    flow.mine = ce_transport_enter(moe->transport, "combine", flow.mine, err);
     status = collect_results(&flow, verdict, y, &broken);
     end_stage(moe, CE_MOE_COMBINE, &since);
     if (status != CE_OK) {

@@ -250,16 +250,12 @@ enum ce_status ce_moe_run(struct ce_moe *moe,
 
     moe->told = false;
     moe->routing.tokens = tokens;
-    if (status == CE_OK) {
-        status = ce_transport_enter(moe->transport, "router", err);
-    }
+    status = ce_transport_enter(moe->transport, "router", status, err);
     if (status == CE_OK) {
         status = route(moe, layer, layer_index, x, err);
     }
     end_stage(moe, CE_MOE_ROUTER, &since);
-    if (status == CE_OK) {
-        status = ce_transport_enter(moe->transport, "plan", err);
-    }
+    status = ce_transport_enter(moe->transport, "plan", status, err);
     if (status == CE_OK) {
         make_plan(moe, layer_index);
     }
