@@ -398,8 +398,11 @@ static enum ce_status create(struct ce_engine *engine,
 {
     struct ce_transport *transport = engine->transport;
     struct ce_weights plan = {0};
-    enum ce_status status = open_files(engine, options, loading, err);
+    enum ce_status status = ce_transport_enter(transport, "load", CE_OK, err);
 
+    if (status == CE_OK) {
+        status = open_files(engine, options, loading, err);
+    }
     if (status == CE_OK) {
         status = choose_experts(engine, options, loading, err);
     }
@@ -459,6 +462,7 @@ enum ce_status ce_engine_create(struct ce_engine **out,
     }
     status = create(engine, options, &loading, err);
     transport->deadline_ms = deadline_ms;
+    transport->activity.stage = NULL;
     free(loading.owned);
     ce_safetensors_close(&loading.tables);
     ce_checkpoint_close(&loading.checkpoint);

@@ -203,9 +203,7 @@ static enum ce_status run_stage(struct ce_engine *engine,
                                 enum ce_status status,
                                 struct ce_error *err)
 {
-    if (status == CE_OK) {
-        status = ce_transport_enter(engine->transport, name, err);
-    }
+    status = ce_transport_enter(engine->transport, name, status, err);
     return status == CE_OK ? stage(engine, err) : status;
 }
 
@@ -243,7 +241,7 @@ ce_forward(struct ce_engine *engine, enum ce_status status, struct ce_error *err
         since = ce_clock_ns();
         status = run_stage(engine, "logits", compute_logits, status, err);
         end_stage(engine, CE_STAGE_LOGITS, &since);
-        transport->activity.stage = "agree";
+        status = ce_transport_enter(transport, "agree", status, err);
         status = ce_agree(transport, status, err);
         end_stage(engine, CE_STAGE_AGREE, &since);
     }
