@@ -167,6 +167,7 @@ static enum ce_status compute_logits(struct ce_engine *engine, struct ce_error *
     const struct ce_batch *batch = &engine->batch;
     size_t d = engine->config.hidden_size;
     size_t vocab = engine->config.vocab_size;
+    struct ce_rows x;
     enum ce_status status = check_hidden(engine, engine->config.layers - 1, "MoE", err);
 
     if (status != CE_OK) {
@@ -179,13 +180,9 @@ static enum ce_status compute_logits(struct ce_engine *engine, struct ce_error *
                                   d,
                                   engine->config.rms_norm_eps);
     }
-    ce_matmul_parallel(engine->kernels,
-                       act->logits,
-                       vocab,
-                       act->last,
-                       d,
-                       batch->rows,
-                       &engine->weights.output);
+    x = ce_engine_rows(engine, act->last, batch->rows, d);
+    ce_product_parallel(
+        engine->kernels, act->logits, vocab, &x, batch->rows, &engine->weights.output);
     if (!rows_are_finite(engine->kernels, act->logits, batch->rows, vocab)) {
         return ce_fail(err,
                        CE_ERR_NUMERIC,

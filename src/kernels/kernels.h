@@ -151,4 +151,42 @@ void ce_matmul_parallel(const struct ce_kernels *kernels,
                         size_t rows,
                         const struct ce_matrix *w);
 
+/* Rows of activations for products with weights of any type. */
+struct ce_rows {
+    const float *values; /* [rows] rows `stride` elements apart */
+    size_t stride;
+    const struct ce_quantised_block *blocks; /* the same quantised, or NULL: then the */
+    size_t block_stride;                     /* weights may not be packed */
+};
+
+/* The rows from `row` on. */
+struct ce_rows ce_rows_from(const struct ce_rows *x, size_t row);
+
+/* Quantises rows of `inputs` elements into blocks [rows][x->block_stride], which x then
+ * refers to, shared by the threads. Not to be called inside a parallel region. */
+void ce_rows_quantise(const struct ce_kernels *kernels,
+                      struct ce_rows *x,
+                      struct ce_quantised_block *blocks,
+                      size_t rows,
+                      size_t inputs);
+
+/* As kernels->matmul for weights of any type; `first` is a multiple of 16, and so is
+ * `count` unless it ends with the last output. */
+void ce_product(const struct ce_kernels *kernels,
+                float *y,
+                size_t ldy,
+                const struct ce_rows *x,
+                size_t rows,
+                const struct ce_matrix *w,
+                size_t first,
+                size_t count);
+
+/* The same of all outputs, shared by the threads as ce_matmul_parallel does. */
+void ce_product_parallel(const struct ce_kernels *kernels,
+                         float *y,
+                         size_t ldy,
+                         const struct ce_rows *x,
+                         size_t rows,
+                         const struct ce_matrix *w);
+
 #endif

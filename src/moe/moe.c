@@ -28,6 +28,7 @@ static void take_work(struct ce_moe *moe, struct ce_arena *arena)
 {
     moe->work.kernels = moe->kernels;
     moe->work.wire = moe->wire;
+    moe->work.packed = moe->packed_experts;
     moe->work.results_wire = moe->combine == CE_COMBINE_PARTIAL
                                  ? ce_wire_for(CE_WIRE_F32, moe->hidden)
                                  : moe->wire;

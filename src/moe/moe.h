@@ -82,6 +82,7 @@ struct ce_moe {
     size_t auxiliary;
     bool norm_topk_prob;
     struct ce_wire wire; /* of rows, width hidden */
+    bool packed_experts; /* their weights are q8 or q4 */
     size_t max_tokens;   /* of a step on this rank */
     enum ce_combine combine;
     enum ce_overlap overlap;

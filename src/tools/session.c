@@ -183,6 +183,8 @@ struct ce_engine_options ce_session_engine_options(const struct ce_session *sess
     options.compressed_experts = model->compressed_experts;
     options.compressed = model->compressed;
     options.truncated = model->truncated;
+    options.weights = model->weights;
+    options.dense_weights = model->dense_weights;
     options.wire = model->wire;
     options.combine = model->combine;
     options.overlap = session->run->overlap;
