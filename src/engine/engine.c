@@ -240,7 +240,7 @@ static enum ce_status compare_ranks(struct ce_engine *engine,
                              .options = job,
                              .config_hash = ce_config_hash(&engine->config),
                              .isa = (int)engine->isa,
-                             .threads = omp_get_max_threads(),
+                             .threads = engine->threads,
                              .host = host};
     int lowest = 0;
     enum ce_status status = CE_OK;
@@ -446,6 +446,7 @@ enum ce_status ce_engine_create(struct ce_engine **out,
             transport, ce_fail(err, CE_ERR_NOMEM, "no memory for an engine"), err);
     }
     engine->transport = transport;
+    engine->threads = omp_get_max_threads();
     engine->options = *options;
     engine->options.model = NULL;
     engine->options.compressed_experts = NULL;
