@@ -116,6 +116,9 @@ static enum ce_status open_files(struct ce_engine *engine,
         status = ce_wire_by_name(&engine->wire, options->wire, err);
     }
     if (status == CE_OK) {
+        status = ce_kv_dtype_by_name(&engine->kv, options->kv, err);
+    }
+    if (status == CE_OK) {
         status = ce_combine_by_name(&engine->combine, options->combine, err);
     }
     if (status == CE_OK) {
@@ -208,7 +211,7 @@ static char *describe_job(const struct ce_engine *engine,
     char *text = NULL;
     int length = asprintf(&text,
                           "compressed=%zu\nmain-experts=%zu\nstep-tokens=%zu\nwire=%s\n"
-                          "combine=%s\n"
+                          "combine=%s\nkv=%s\n"
                           "placement=%s (%016" PRIx64 ")\n"
                           "weights=%s\nseed=%" PRIu64 "\ntensors=%016" PRIx64
                           "\ncompressed-experts=%016" PRIx64 "\n%s",
@@ -217,6 +220,7 @@ static char *describe_job(const struct ce_engine *engine,
                           options->step_tokens,
                           ce_wire_name(engine->wire),
                           ce_combine_name(engine->combine),
+                          ce_kv_dtype_name(engine->kv),
                           engine->placement.name,
                           ce_placement_hash(&engine->placement),
                           options->dummy_weights ? "dummy" : "stored",
@@ -365,10 +369,11 @@ static void log_engine(const struct ce_engine *engine)
            engine->placement.name);
     ce_log(CE_LOG_INFO,
            "memory of rank 0: dense %.1f MiB, experts %.1f MiB, compressed tables %.2f "
-           "MiB, KV cache up to %.1f MiB, buffers up to %.1f MiB",
+           "MiB, KV cache in %s up to %.1f MiB, buffers up to %.1f MiB",
            (double)engine->plan.dense / 0x1p20,
            (double)engine->plan.experts / 0x1p20,
            (double)engine->plan.compressed / 0x1p20,
+           ce_kv_dtype_name(engine->kv),
            (double)engine->plan.cache / 0x1p20,
            (double)engine->plan.scratch / 0x1p20);
 }
@@ -452,6 +457,7 @@ enum ce_status ce_engine_create(struct ce_engine **out,
     engine->options.compressed_experts = NULL;
     engine->options.job = NULL;
     engine->options.wire = NULL;
+    engine->options.kv = NULL;
     engine->options.combine = NULL;
     engine->options.overlap = NULL;
     engine->options.placement = NULL;

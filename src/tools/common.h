@@ -18,6 +18,7 @@ struct ce_model_values {
     int compressed; /* -1: by the checkpoint */
     int truncated;
     const char *wire;
+    const char *kv;
     const char *combine;
 };
 

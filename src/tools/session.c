@@ -136,6 +136,7 @@ struct ce_engine_options ce_session_engine_options(const struct ce_session *sess
     options.compressed = model->compressed;
     options.truncated = model->truncated;
     options.wire = model->wire;
+    options.kv = model->kv;
     options.combine = model->combine;
     options.overlap = session->run->overlap;
     options.placement = session->run->placement;

@@ -45,6 +45,10 @@ class SameBytes(cemoe.TestCase):
         self.assertEqual(document["compressed"], 0)
         self.assertEqual(len([p for p in document["logprobs"] if p is not None]), document["scored"])
 
+    def test_rounded_cache(self):
+        document = self.check("score", "--file", self.text(), "--window", 50, "--kv", "bf16")
+        self.assertEqual(document["kv"], "bf16")
+
     def test_score_compressed(self):
         document = self.check("score", "--file", self.text(), "--window", 50, *COMPRESSED)
         self.assertEqual(document["compressed"], 2)
