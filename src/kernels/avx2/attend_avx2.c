@@ -96,7 +96,6 @@ CE_INLINE_AVX2 void score_pages(const struct block *block,
 {
     const size_t vectors = pages * PAGE_VECTORS;
     const size_t step = CE_LANES_AVX2 * ce_element_bytes_avx2(dtype);
-    const __m256 scale = _mm256_set1_ps(block->scale);
     const float *query[TILE_ROWS];
     __m256 sum[TILE_VECTORS];
 
@@ -132,6 +131,9 @@ CE_INLINE_AVX2 void score_pages(const struct block *block,
             }
         }
     }
+
+    const __m256 scale = _mm256_set1_ps(block->scale);
+
 #pragma GCC unroll 6
     for (size_t r = 0; r < rows; r++) {
 #pragma GCC unroll 8
@@ -243,11 +245,16 @@ CE_INLINE_AVX2 void add_position(__m256 *sum,
 /* out[i] = out[i] * rescale + sum[i], i < n <= 8 */
 CE_INLINE_AVX2 void update(float *out, __m256 rescale, __m256 sum, size_t n)
 {
-    float piece[CE_LANES_AVX2];
     const __m256 old = ce_load_some_avx2(CE_DTYPE_F32, out, n);
+    float piece[CE_LANES_AVX2];
 
-    _mm256_storeu_ps(piece, _mm256_fmadd_ps(old, rescale, sum));
-    memcpy(out, piece, n * sizeof(*out));
+    sum = _mm256_fmadd_ps(old, rescale, sum);
+    if (n == CE_LANES_AVX2) {
+        _mm256_storeu_ps(out, sum);
+    } else {
+        _mm256_storeu_ps(piece, sum);
+        memcpy(out, piece, n * sizeof(*out));
+    }
 }
 
 /* Outputs dim .. dim + 8 * vectors - 1, or of one vector the first `last`. */
@@ -342,25 +349,43 @@ CE_INLINE_AVX2 void run_tile(struct batch *batch,
     }
 }
 
-/* Tiles as large as the registers allow; which ones does not show in the result. */
-CE_INLINE_AVX2 void run_rows(struct batch *batch,
-                             const struct block *block,
-                             size_t row,
-                             enum ce_dtype dtype)
+/* Functions of their own: in one the constants of all would take registers. */
+#define DEFINE_TILE(name, dtype, rows, pages, vectors)                                 \
+    static void name(struct batch *batch, const struct block *block, size_t row)       \
+    {                                                                                  \
+        run_tile(batch, block, row, dtype, rows, pages, vectors);                      \
+    }
+
+DEFINE_TILE(run_6_f32, CE_DTYPE_F32, 6, 1, 2)
+DEFINE_TILE(run_4_f32, CE_DTYPE_F32, 4, 1, 2)
+DEFINE_TILE(run_2_f32, CE_DTYPE_F32, 2, 2, 4)
+DEFINE_TILE(run_1_f32, CE_DTYPE_F32, 1, 4, 8)
+DEFINE_TILE(run_6_bf16, CE_DTYPE_BF16, 6, 1, 2)
+DEFINE_TILE(run_4_bf16, CE_DTYPE_BF16, 4, 1, 2)
+DEFINE_TILE(run_2_bf16, CE_DTYPE_BF16, 2, 2, 4)
+DEFINE_TILE(run_1_bf16, CE_DTYPE_BF16, 1, 4, 8)
+
+/* As large as the registers allow. Which tiles a batch is cut into does not show in
+ * the result. */
+static const struct {
+    size_t rows;
+    void (*f32)(struct batch *batch, const struct block *block, size_t row);
+    void (*bf16)(struct batch *batch, const struct block *block, size_t row);
+} shapes[] = {
+    {6, run_6_f32, run_6_bf16},
+    {4, run_4_f32, run_4_bf16},
+    {2, run_2_f32, run_2_bf16},
+    {1, run_1_f32, run_1_bf16},
+};
+
+static void run_rows(struct batch *batch, const struct block *block, size_t row)
 {
-    for (; row + 6 <= batch->rows; row += 6) {
-        run_tile(batch, block, row, dtype, 6, 1, 2);
-    }
-    if (row + 4 <= batch->rows) {
-        run_tile(batch, block, row, dtype, 4, 1, 2);
-        row += 4;
-    }
-    if (row + 2 <= batch->rows) {
-        run_tile(batch, block, row, dtype, 2, 2, 4);
-        row += 2;
-    }
-    if (row < batch->rows) {
-        run_tile(batch, block, row, dtype, 1, 4, 8);
+    const bool narrow = block->kv->dtype == CE_DTYPE_BF16;
+
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
+        for (; row + shapes[i].rows <= batch->rows; row += shapes[i].rows) {
+            (narrow ? shapes[i].bf16 : shapes[i].f32)(batch, block, row);
+        }
     }
 }
 
@@ -426,11 +451,7 @@ void ce_attend_avx2(const struct ce_attend *a)
             while (batch.positions[row] <= start) {
                 row++;
             }
-            if (a->kv.dtype == CE_DTYPE_BF16) {
-                run_rows(&batch, &block, row, CE_DTYPE_BF16);
-            } else {
-                run_rows(&batch, &block, row, CE_DTYPE_F32);
-            }
+            run_rows(&batch, &block, row);
         }
         finish_batch(&batch, a->kv.head_dim);
     }
