@@ -112,6 +112,10 @@ class Stats(cemoe.TestCase):
         for rank in self.stats(3, *COMPRESSED)["ranks"]:
             self.assertEqual(rank["compressed_bytes"], LAYERS * EXPERTS * 3 * 128 * 4)
 
+    def test_a_rounded_cache_takes_half(self):
+        (whole,), (rounded,) = (self.stats(1, *arguments)["ranks"] for arguments in ([], ["--kv", "bf16"]))
+        self.assertAlmostEqual(rounded["cache_bytes"] / whole["cache_bytes"], 0.5, delta=0.01)
+
     def test_compression_moves_less(self):
         full, compressed = (self.stats(4, *arguments) for arguments in ([], COMPRESSED))
         for document, mains in ((full, 4), (compressed, 2)):
