@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct ce_file_map {
     const unsigned char *data; /* NULL when empty */
@@ -43,6 +44,26 @@ ce_file_write_pieces_atomic(const char *path,
                             const struct ce_file_piece *pieces,
                             size_t count,
                             struct ce_error *err);
+
+/* The same for content that is never in memory as a whole: nobody sees the file
+ * under its name before the commit, and without one nothing is left of it. */
+struct ce_file_writer {
+    char *path;
+    char *temporary; /* NULL when there is nothing to remove */
+    int fd;
+};
+CE_MUST_CHECK enum ce_status ce_file_writer_open(struct ce_file_writer *writer,
+                                                 const char *path,
+                                                 struct ce_error *err);
+/* In any order; what is never written reads as zeros. */
+CE_MUST_CHECK enum ce_status ce_file_writer_put(struct ce_file_writer *writer,
+                                                uint64_t offset,
+                                                const void *data,
+                                                size_t bytes,
+                                                struct ce_error *err);
+CE_MUST_CHECK enum ce_status ce_file_writer_commit(struct ce_file_writer *writer,
+                                                   struct ce_error *err);
+void ce_file_writer_close(struct ce_file_writer *writer); /* accepts a zeroed object */
 
 bool ce_file_exists(const char *path);
 

@@ -19,10 +19,11 @@
 /* Linux writes at most about 2 GiB with one call. */
 #define WRITE_BYTES ((size_t)1 << 30)
 
-static bool write_all(int fd, const unsigned char *data, size_t bytes)
+static bool write_all(int fd, uint64_t offset, const unsigned char *data, size_t bytes)
 {
     while (bytes > 0) {
-        ssize_t count = write(fd, data, bytes < WRITE_BYTES ? bytes : WRITE_BYTES);
+        ssize_t count =
+            pwrite(fd, data, bytes < WRITE_BYTES ? bytes : WRITE_BYTES, (off_t)offset);
 
         if (count < 0 && errno == EINTR) {
             continue;
@@ -31,32 +32,10 @@ static bool write_all(int fd, const unsigned char *data, size_t bytes)
             return false;
         }
         data += count;
+        offset += (uint64_t)count;
         bytes -= (size_t)count;
     }
     return true;
-}
-
-/* Leaves errno telling why it failed. */
-static bool
-write_temporary(const char *path, const struct ce_file_piece *pieces, size_t count)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    bool written = fd >= 0;
-
-    for (size_t i = 0; written && i < count; i++) {
-        written = write_all(fd, pieces[i].data, pieces[i].bytes);
-    }
-    written = written && fsync(fd) == 0;
-    if (fd >= 0) {
-        int why = errno;
-        bool closed = close(fd) == 0;
-
-        if (!written) {
-            errno = why;
-        }
-        written = written && closed;
-    }
-    return written;
 }
 
 /* Makes the rename itself durable; some file systems cannot, which costs only
@@ -83,32 +62,115 @@ static bool is_replaceable(const char *path)
     return lstat(path, &info) != 0 || S_ISREG(info.st_mode);
 }
 
+static enum ce_status fail_errno(const struct ce_file_writer *writer,
+                                 struct ce_error *err)
+{
+    return ce_fail(err, CE_ERR_IO, "%s: %s", writer->path, strerror(errno));
+}
+
+/* The writer has path and temporary; a name that could not be created is not ours
+ * to remove. */
+static enum ce_status create_temporary(struct ce_file_writer *writer,
+                                       struct ce_error *err)
+{
+    writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (writer->fd >= 0) {
+        return CE_OK;
+    }
+    enum ce_status status = fail_errno(writer, err);
+
+    free(writer->temporary);
+    writer->temporary = NULL;
+    return status;
+}
+
+enum ce_status ce_file_writer_open(struct ce_file_writer *writer,
+                                   const char *path,
+                                   struct ce_error *err)
+{
+    enum ce_status status = CE_OK;
+
+    *writer = (struct ce_file_writer){.fd = -1};
+    if (!is_replaceable(path)) {
+        return ce_fail(err, CE_ERR_IO, "%s: not a regular file", path);
+    }
+    writer->path = strdup(path);
+    if (writer->path == NULL || asprintf(&writer->temporary,
+                                         "%s.tmp-%ld-%llx",
+                                         path,
+                                         (long)getpid(),
+                                         (unsigned long long)ce_clock_ns()) < 0) {
+        writer->temporary = NULL;
+        status = ce_fail(err, CE_ERR_NOMEM, "%s: no memory to write it", path);
+    } else {
+        status = create_temporary(writer, err);
+    }
+    if (status != CE_OK) {
+        ce_file_writer_close(writer);
+    }
+    return status;
+}
+
+enum ce_status ce_file_writer_put(struct ce_file_writer *writer,
+                                  uint64_t offset,
+                                  const void *data,
+                                  size_t bytes,
+                                  struct ce_error *err)
+{
+    return write_all(writer->fd, offset, data, bytes) ? CE_OK : fail_errno(writer, err);
+}
+
+enum ce_status ce_file_writer_commit(struct ce_file_writer *writer,
+                                     struct ce_error *err)
+{
+    bool synced = fsync(writer->fd) == 0;
+    int why = errno;
+    bool closed = close(writer->fd) == 0;
+
+    writer->fd = -1;
+    if (!synced) {
+        errno = why;
+    }
+    if (!synced || !closed || rename(writer->temporary, writer->path) != 0) {
+        return fail_errno(writer, err);
+    }
+    sync_directory_of(writer->path);
+    free(writer->temporary);
+    writer->temporary = NULL;
+    return CE_OK;
+}
+
+void ce_file_writer_close(struct ce_file_writer *writer)
+{
+    if (writer->temporary != NULL) {
+        if (writer->fd >= 0) {
+            (void)close(writer->fd);
+        }
+        (void)unlink(writer->temporary);
+    }
+    free(writer->temporary);
+    free(writer->path);
+    *writer = (struct ce_file_writer){.fd = -1};
+}
+
 enum ce_status ce_file_write_pieces_atomic(const char *path,
                                            const struct ce_file_piece *pieces,
                                            size_t count,
                                            struct ce_error *err)
 {
-    char *temporary = NULL;
+    struct ce_file_writer writer;
+    enum ce_status status = ce_file_writer_open(&writer, path, err);
+    uint64_t offset = 0;
 
-    if (!is_replaceable(path)) {
-        return ce_fail(err, CE_ERR_IO, "%s: not a regular file", path);
+    for (size_t i = 0; status == CE_OK && i < count; i++) {
+        status =
+            ce_file_writer_put(&writer, offset, pieces[i].data, pieces[i].bytes, err);
+        offset += pieces[i].bytes;
     }
-    if (asprintf(&temporary,
-                 "%s.tmp-%ld-%llx",
-                 path,
-                 (long)getpid(),
-                 (unsigned long long)ce_clock_ns()) < 0) {
-        return ce_fail(err, CE_ERR_NOMEM, "%s: no memory to write it", path);
+    if (status == CE_OK) {
+        status = ce_file_writer_commit(&writer, err);
     }
-    enum ce_status status = CE_OK;
-
-    if (!write_temporary(temporary, pieces, count) || rename(temporary, path) != 0) {
-        status = ce_fail(err, CE_ERR_IO, "%s: %s", path, strerror(errno));
-        (void)unlink(temporary);
-    } else {
-        sync_directory_of(path);
-    }
-    free(temporary);
+    ce_file_writer_close(&writer);
     return status;
 }
 

@@ -143,6 +143,9 @@ struct ce_kernels {
 
     /* True when all n values are finite. */
     bool (*all_finite)(const float *x, size_t n);
+
+    /* XXH3 of the bytes at any address, 64 bits, no seed: the same of every set. */
+    uint64_t (*checksum)(const void *data, size_t bytes);
 };
 
 /* Sets from the most portable to the fastest; what a machine supports is a

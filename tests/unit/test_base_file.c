@@ -4,7 +4,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static void mapping_shows_the_file(void **state)
@@ -239,6 +241,52 @@ static void a_missing_directory_is_named(void **state)
     assert_non_null(strstr(err.text, "/no/a: No such file or directory"));
 }
 
+static void only_a_commit_shows_what_was_put(void **state)
+{
+    struct ce_file_writer writer;
+    struct ce_error err;
+    const char *path = temporary_path(state, "a");
+
+    temporary_write(state, "a", "old", 3);
+    assert_int_equal(ce_file_writer_open(&writer, path, &err), CE_OK);
+    assert_int_equal(ce_file_writer_put(&writer, 3, "d", 1, &err), CE_OK);
+    ce_file_writer_close(&writer);
+    assert_content(state, "a", "old");
+    ce_file_writer_close(&writer);
+
+    assert_int_equal(ce_file_writer_open(&writer, path, &err), CE_OK);
+    assert_int_equal(ce_file_writer_put(&writer, 3, "d", 1, &err), CE_OK);
+    assert_int_equal(ce_file_writer_put(&writer, 0, "abc", 3, &err), CE_OK);
+    assert_content(state, "a", "old");
+    assert_int_equal(ce_file_writer_commit(&writer, &err), CE_OK);
+    ce_file_writer_close(&writer);
+    assert_content(state, "a", "abcd");
+    assert_int_equal(count_files(state), 1);
+}
+
+/* Stands for a full disk: the write fails in the middle. */
+static void a_failed_write_keeps_the_old_file(void **state)
+{
+    struct rlimit before;
+    struct rlimit small;
+    struct ce_error err;
+    char data[100] = "";
+
+    temporary_write(state, "a", "old", 3);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 64;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    assert_int_equal(
+        ce_file_write_atomic(temporary_path(state, "a"), data, sizeof(data), &err),
+        CE_ERR_IO);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_non_null(strstr(err.text, "/a: File too large"));
+    assert_content(state, "a", "old");
+    assert_int_equal(count_files(state), 1);
+}
+
 static void existence_and_names(void **state)
 {
     char *path = ce_path_join("dir", "name");
@@ -277,6 +325,8 @@ int main(int argc, char **argv)
         WITH_FILES(a_reader_of_the_old_file_keeps_it),
         WITH_FILES(devices_links_and_directories_are_not_replaced),
         WITH_FILES(a_missing_directory_is_named),
+        WITH_FILES(only_a_commit_shows_what_was_put),
+        WITH_FILES(a_failed_write_keeps_the_old_file),
         WITH_FILES(existence_and_names),
     };
 

@@ -16,4 +16,5 @@ void ce_kernels_fill_avx2(struct ce_kernels *kernels)
     kernels->rotate = ce_rotate_avx2;
     kernels->attend = ce_attend_avx2;
     kernels->all_finite = ce_all_finite_avx2;
+    kernels->checksum = ce_checksum_avx2;
 }

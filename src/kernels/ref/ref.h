@@ -60,5 +60,6 @@ void ce_matmul_quantised_ref(float *y,
                              size_t first,
                              size_t count);
 bool ce_all_finite_ref(const float *x, size_t n);
+uint64_t ce_checksum_ref(const void *data, size_t bytes);
 
 #endif

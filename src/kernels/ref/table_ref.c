@@ -17,5 +17,6 @@ void ce_kernels_fill_ref(struct ce_kernels *kernels)
         .rotate = ce_rotate_ref,
         .attend = ce_attend_ref,
         .all_finite = ce_all_finite_ref,
+        .checksum = ce_checksum_ref,
     };
 }

@@ -1,0 +1,193 @@
+/* packed_file_read.c - tensors of a packed model to memory, all threads at once
+ *
+ * A thread takes one piece after the other: one read, then the checksum while the
+ * bytes are still in its cache. Pieces are handed out in the order of the list, so
+ * a list in the order of the file is read from front to back.
+ */
+
+#include "base/log.h"
+#include "model/packed_file.h"
+#include "model/packed_file_parts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct piece {
+    const struct ce_packed_read *read;
+    size_t index; /* in its tensor */
+};
+
+struct reading {
+    const struct ce_packed_file *file;
+    struct piece *piece;
+    size_t pieces;
+    size_t bytes;
+    size_t done;   /* bytes, by all threads */
+    size_t failed; /* the first piece that failed, `pieces` when none did */
+    enum ce_status status;
+    struct ce_error err;
+};
+
+enum ce_status ce_packed_read_at(
+    int fd, uint64_t offset, void *data, size_t bytes, struct ce_error *err)
+{
+    unsigned char *to = data;
+
+    while (bytes > 0) {
+        ssize_t count = pread(fd, to, bytes, (off_t)offset);
+
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count < 0) {
+            return ce_fail(err, CE_ERR_IO, "%s", strerror(errno));
+        }
+        if (count == 0) {
+            return ce_fail(err,
+                           CE_ERR_IO,
+                           "the file ends at %llu: it was cut after it was opened",
+                           (unsigned long long)offset);
+        }
+        to += count;
+        offset += (uint64_t)count;
+        bytes -= (size_t)count;
+    }
+    return CE_OK;
+}
+
+static size_t piece_size(const struct reading *reading, const struct piece *piece)
+{
+    size_t left =
+        piece->read->tensor->bytes - piece->index * reading->file->piece_bytes;
+
+    return left < reading->file->piece_bytes ? left : reading->file->piece_bytes;
+}
+
+static enum ce_status read_piece(const struct reading *reading,
+                                 const struct piece *piece,
+                                 struct ce_error *err)
+{
+    const struct ce_packed_tensor *tensor = piece->read->tensor;
+    size_t begin = piece->index * reading->file->piece_bytes;
+    size_t bytes = piece_size(reading, piece);
+    unsigned char *to = (unsigned char *)piece->read->to + begin;
+    enum ce_status status =
+        ce_packed_read_at(reading->file->fd, tensor->offset + begin, to, bytes, err);
+
+    if (status == CE_OK &&
+        reading->file->kernels->checksum(to, bytes) != tensor->checksum[piece->index]) {
+        status = ce_fail(
+            err, CE_ERR_FORMAT, "the checksum does not match: the file is damaged");
+    }
+    if (status != CE_OK) {
+        ce_error_prefix(err,
+                        "%s: tensor '%s': piece %zu of %zu, bytes %zu to %zu",
+                        reading->file->path,
+                        tensor->name,
+                        piece->index + 1,
+                        tensor->checksums,
+                        begin,
+                        begin + bytes - 1);
+    }
+    return status;
+}
+
+/* The first failure in the order of the list, whichever thread meets it when. */
+static void keep_failure(struct reading *reading,
+                         size_t i,
+                         enum ce_status status,
+                         const struct ce_error *err)
+{
+#pragma omp critical(ce_packed_failure)
+    if (i < reading->failed) {
+#pragma omp atomic write
+        reading->failed = i;
+        reading->status = status;
+        reading->err = *err;
+    }
+}
+
+/* Says every 4 GiB how far it is. */
+static void report_progress(struct reading *reading, size_t bytes)
+{
+    const size_t interval = (size_t)4 << 30;
+    size_t before = 0;
+
+#pragma omp atomic capture
+    {
+        before = reading->done;
+        reading->done += bytes;
+    }
+    if (before / interval != (before + bytes) / interval) {
+        ce_log(CE_LOG_INFO,
+               "read %zu of %zu MiB",
+               (before + bytes) >> 20,
+               reading->bytes >> 20);
+    }
+}
+
+static void run_piece(struct reading *reading, size_t i)
+{
+    struct ce_error err = {.text = ""};
+    enum ce_status status = CE_OK;
+    size_t failed = 0;
+
+#pragma omp atomic read
+    failed = reading->failed;
+    if (i > failed) {
+        return;
+    }
+    status = read_piece(reading, &reading->piece[i], &err);
+    if (status != CE_OK) {
+        keep_failure(reading, i, status, &err);
+    }
+    report_progress(reading, piece_size(reading, &reading->piece[i]));
+}
+
+static enum ce_status list_pieces(struct reading *reading,
+                                  const struct ce_packed_read *reads,
+                                  size_t count,
+                                  struct ce_error *err)
+{
+    size_t used = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        reading->pieces += reads[i].tensor->checksums;
+        reading->bytes += reads[i].tensor->bytes;
+    }
+    reading->failed = reading->pieces;
+    reading->piece = malloc((reading->pieces + 1) * sizeof(reading->piece[0]));
+    if (reading->piece == NULL) {
+        return ce_fail(
+            err, CE_ERR_NOMEM, "%s: no memory to read it", reading->file->path);
+    }
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < reads[i].tensor->checksums; j++) {
+            reading->piece[used++] = (struct piece){&reads[i], j};
+        }
+    }
+    return CE_OK;
+}
+
+enum ce_status ce_packed_file_read(const struct ce_packed_file *file,
+                                   const struct ce_packed_read *reads,
+                                   size_t count,
+                                   struct ce_error *err)
+{
+    struct reading reading = {.file = file};
+    enum ce_status status = list_pieces(&reading, reads, count, err);
+
+    if (status != CE_OK) {
+        return status;
+    }
+#pragma omp parallel for schedule(dynamic)
+    for (size_t i = 0; i < reading.pieces; i++) {
+        run_piece(&reading, i);
+    }
+    free(reading.piece);
+    return reading.status == CE_OK
+               ? CE_OK
+               : ce_fail(err, reading.status, "%s", reading.err.text);
+}
