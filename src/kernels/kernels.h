@@ -93,6 +93,10 @@ struct ce_kernels {
 
     /* True when all n values are finite. */
     bool (*all_finite)(const float *x, size_t n);
+
+    /* The exclusive or of all words: reads memory and does nothing else, for measuring
+     * how fast that can be. */
+    uint64_t (*xor_words)(const uint64_t *words, size_t n);
 };
 
 /* Sets from the most portable to the fastest; what a machine supports is a

@@ -30,5 +30,6 @@ void ce_add_scaled_avx2(float *y, const float *x, float a, size_t n);
 void ce_rotate_avx2(float *x, const float *cosine, const float *sine, size_t n);
 void ce_attend_avx2(const struct ce_attend *a);
 bool ce_all_finite_avx2(const float *x, size_t n);
+uint64_t ce_xor_words_avx2(const uint64_t *words, size_t n);
 
 #endif

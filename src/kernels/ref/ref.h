@@ -34,5 +34,6 @@ void ce_rotate_pairs_ref(
 void ce_rotate_ref(float *x, const float *cosine, const float *sine, size_t n);
 void ce_attend_ref(const struct ce_attend *a);
 bool ce_all_finite_ref(const float *x, size_t n);
+uint64_t ce_xor_words_ref(const uint64_t *words, size_t n);
 
 #endif

@@ -15,5 +15,6 @@ void ce_kernels_fill_ref(struct ce_kernels *kernels)
         .rotate = ce_rotate_ref,
         .attend = ce_attend_ref,
         .all_finite = ce_all_finite_ref,
+        .xor_words = ce_xor_words_ref,
     };
 }
