@@ -61,6 +61,7 @@ struct ce_experts {
     float *gate;                      /* [tile][intermediate], then h */
     float *up;                        /* [tile][intermediate] */
     float *down;                      /* [tile][hidden] */
+    uint64_t experts_read;   /* that had rows, summed over the calls of collect */
     uint64_t uniform_thetas; /* assignments whose auxiliary weights summed to 0 */
     /* Called by the calling thread between pieces of work; NULL: nobody. */
     void (*progress)(void *context);
