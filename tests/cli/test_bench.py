@@ -84,5 +84,52 @@ class Step(cemoe.TestCase):
             self.assertIn("--batch", done.err)
 
 
+def kernels(test, *options):
+    return test.assert_done(cemoe.run("bench", "kernels", "--model", cemoe.MODEL, "--repeat", 1, "--sample-ms", 0,
+                                      *options))
+
+
+class Kernels(cemoe.TestCase):
+    SHAPES = [("expert in", INTERMEDIATE, HIDDEN), ("expert out", HIDDEN, INTERMEDIATE),
+              ("attention q, o", HIDDEN, HIDDEN), ("router", EXPERTS, HIDDEN), ("logits", VOCABULARY, HIDDEN)]
+    BYTES = {"f32": 4, "bf16": 2, "f16": 2, "openblas": 4}
+
+    def test_every_shape_in_every_format(self):
+        result = kernels(self, "--rows", 1, 7, "--positions", 20, "--read-bytes", 0, "--json").json()
+        products = [one for one in result["results"] if one["name"] != "attention"]
+        self.assertEqual([(one["name"], one["outputs"], one["inputs"], one["rows"], one["format"]) for one in products],
+                         [(*shape, rows, format) for shape in self.SHAPES for rows in (1, 7) for format in self.BYTES])
+        for one in products:
+            values = one["outputs"] * one["inputs"]
+            self.assertEqual(one["bytes"], self.BYTES[one["format"]] * values)
+            self.assertEqual(one["flops"], 2 * one["rows"] * values)
+            self.assertGreater(one["seconds"]["min"], 0)
+            self.assertNotIn("of_read", one)
+        self.assertIsNone(result["limits"])
+
+    def test_attention(self):
+        """Whole pages of 16 positions are read; all positions are attended by each query."""
+        result = kernels(self, "--rows", 1, "--positions", 20, 64, "--read-bytes", 0, "--json").json()
+        attention = [one for one in result["results"] if one["name"] == "attention"]
+        self.assertEqual([(one["outputs"], one["rows"]) for one in attention], [(20, 1), (20, 64), (64, 1), (64, 64)])
+        for one, positions in zip(attention, (32, 32, 64, 64)):
+            self.assertEqual(one["bytes"], 2 * positions * HIDDEN * 4)
+            self.assertEqual(one["flops"], 4 * one["outputs"] * one["rows"] * HIDDEN)
+
+    def test_table_with_limits(self):
+        done = kernels(self, "--rows", 2, "--positions", 16, "--read-bytes", "1M")
+        for line in (r"\nlogits +2048 x 128 +2 +bf16 .*%.*%\n", r"\nattention +16 x 128 +64 .*%\n", r"\nread ", r"\nsgemm "):
+            self.assertRegex(done.out, line)
+
+    def test_wrong_values(self):
+        for options in (["--rows", "0"], ["--rows", "5000"], ["--positions", "many"]):
+            done = cemoe.run("bench", "kernels", "--model", cemoe.MODEL, *options)
+            self.assertEqual(done.code, 2, done.err)
+            self.assertIn(options[0], done.err)
+        done = cemoe.run("bench", "kernels", "--model", self.dir)
+        self.assertEqual(done.code, 1)
+        self.assertIn("config.json", done.err)
+
+
 if __name__ == "__main__":
     cemoe.main()
