@@ -28,7 +28,8 @@ static void take_plan(struct exchange *x, struct ce_arena *arena)
     }
     x->view = ce_arena_take(arena, x->ranks, sizeof(x->view[0]));
     x->incoming = ce_arena_take(arena, x->ranks, sizeof(x->incoming[0]));
-    x->scratch = ce_arena_take(arena, x->of.shape.width, sizeof(x->scratch[0]));
+    x->scratch =
+        ce_arena_take(arena, x->of.mains * x->of.shape.width, sizeof(x->scratch[0]));
     ce_plan_take(&x->plan, arena, x->of.tokens, x->of.mains, x->ranks);
 }
 
@@ -331,12 +332,13 @@ static void write_results(struct exchange *x,
     for (size_t i = 0; i < view->rows; i++) {
         const struct ce_dispatch_view one = {.rows = 1,
                                              .row_mains = view->row_mains + i};
+        const size_t count = view->row_mains[i];
+        size_t first = 0;
 
-        ce_combine_reduce(&one,
-                          take_results(source, view->row_mains[i], wire->width),
-                          out + i * wire->row_bytes,
-                          wire,
-                          x->scratch);
+        memcpy(x->scratch,
+               take_results(source, count, wire->width),
+               count * wire->width * sizeof(x->scratch[0]));
+        ce_combine_reduce(&one, x->scratch, out + i * wire->row_bytes, wire, &first);
     }
 }
 

@@ -63,7 +63,7 @@ struct exchange {
     struct ce_outbox box[EXCHANGE_PHASES];
     struct ce_dispatch_view *view;  /* [ranks] */
     const unsigned char **incoming; /* [ranks] */
-    float *scratch;                 /* [width] */
+    float *scratch;                 /* [mains][width] */
 };
 
 /* What one step moved, of this rank or summed over ranks; only between ranks. */

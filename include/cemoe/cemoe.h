@@ -66,6 +66,10 @@ struct ce_engine_options {
     const char *compressed_experts; /* separate file of tables, or NULL */
     int compressed;                 /* n_ce, or CE_COMPRESSED_DEFAULT */
     int truncated;                  /* drop the last N experts, no compensation */
+    /* Of experts, and of attention and output layer: "stored" (or NULL), "bf16", "q8",
+     * "q4". */
+    const char *weights;
+    const char *dense_weights;
     const char *wire;    /* rows between ranks: "f32" (or NULL), "bf16", "int8" */
     const char *combine; /* results summed by token: "ordered" (or NULL), "partial" */
     const char *overlap; /* of experts and exchange: "auto" (or NULL), "on", "off" */

@@ -27,6 +27,8 @@ static const struct {
     [CE_DTYPE_U8] = {"U8", 1},
     [CE_DTYPE_BOOL] = {"BOOL", 1},
     [CE_DTYPE_OTHER] = {"other", 0},
+    [CE_DTYPE_Q8] = {"q8", 0},
+    [CE_DTYPE_Q4] = {"q4", 0},
 };
 
 size_t ce_dtype_size(enum ce_dtype dtype)
@@ -42,6 +44,11 @@ const char *ce_dtype_name(enum ce_dtype dtype)
 bool ce_dtype_is_float(enum ce_dtype dtype)
 {
     return dtype == CE_DTYPE_F32 || dtype == CE_DTYPE_BF16 || dtype == CE_DTYPE_F16;
+}
+
+bool ce_dtype_is_packed(enum ce_dtype dtype)
+{
+    return dtype == CE_DTYPE_Q8 || dtype == CE_DTYPE_Q4;
 }
 
 const char *ce_tensor_shape_text(const struct ce_tensor *t, char *text, size_t size)

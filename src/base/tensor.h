@@ -26,6 +26,9 @@ enum ce_dtype {
     CE_DTYPE_U8,
     CE_DTYPE_BOOL,
     CE_DTYPE_OTHER, /* a known safetensors type of whole bytes that we never read */
+    /* In memory only, of a matrix in packed panels: see kernels/quantised.h. */
+    CE_DTYPE_Q8,
+    CE_DTYPE_Q4,
 };
 
 /* A view: owns nothing. `data` may be unaligned. */
@@ -37,7 +40,7 @@ struct ce_tensor {
     const void *data;
 };
 
-/* W of y = W x: row-major [outputs][inputs], any alignment. */
+/* W of y = W x: row-major [outputs][inputs], any alignment; or packed panels. */
 struct ce_matrix {
     enum ce_dtype dtype;
     size_t outputs;
@@ -45,11 +48,12 @@ struct ce_matrix {
     const void *data;
 };
 
-/* Bytes of one element; 0 for CE_DTYPE_OTHER. */
+/* Bytes of one element; 0 for CE_DTYPE_OTHER and packed types. */
 size_t ce_dtype_size(enum ce_dtype dtype);
 /* "F32", "BF16", ...; never NULL. */
 const char *ce_dtype_name(enum ce_dtype dtype);
-bool ce_dtype_is_float(enum ce_dtype dtype); /* F32, BF16 or F16 */
+bool ce_dtype_is_float(enum ce_dtype dtype);  /* F32, BF16 or F16 */
+bool ce_dtype_is_packed(enum ce_dtype dtype); /* Q8 or Q4 */
 
 /* "[64, 2048]" into `text`, cut to fit; returns `text`. */
 const char *ce_tensor_shape_text(const struct ce_tensor *t, char *text, size_t size);

@@ -58,6 +58,13 @@ static enum ce_status check_use(struct ce_transport *t,
                    err);
 }
 
+static void begin_to_move(struct ce_exchange *x)
+{
+    if (x->moving_ns == 0) {
+        x->moving_ns = ce_clock_ns();
+    }
+}
+
 void ce_exchange_sent(struct ce_transport *transport, enum ce_slot slot, int peer)
 {
     struct ce_exchange *x = &transport->slot[slot];
@@ -83,8 +90,11 @@ void ce_exchange_arrived(struct ce_transport *transport,
     if (transport->latency_ns > 0) {
         x->arrived_ns[source] = ce_clock_ns();
     }
-    if (x->to_arrive == 0) {
-        x->span_ns += ce_clock_ns() - x->opened_ns;
+    if (source != transport->rank) {
+        begin_to_move(x);
+    }
+    if (x->to_arrive == 0 && x->moving_ns > 0) {
+        x->span_ns += ce_clock_ns() - x->moving_ns;
     }
 }
 
@@ -97,7 +107,7 @@ static void begin_round(struct ce_exchange *x, int ranks)
     memset(x->sent, 0, count);
     memset(x->handed_out, 0, count);
     x->to_give = x->to_arrive = x->to_send = x->to_hand_out = ranks;
-    x->opened_ns = ce_clock_ns();
+    x->moving_ns = 0;
     x->active = true;
     x->round++;
 }
@@ -150,6 +160,7 @@ enum ce_status ce_exchange_send(struct ce_transport *transport,
         ce_exchange_arrived(transport, slot, peer, message);
         return CE_OK;
     }
+    begin_to_move(x);
     status = transport->ops->send(transport, slot, peer, message, err);
     return status == CE_OK ? CE_OK : give_up(transport, status, err);
 }
@@ -197,30 +208,34 @@ static void name_unset(char *text, const unsigned char *flags, int ranks, int co
     }
 }
 
-/* "rank 2: step 7, layer 3, experts: dispatch round 21", without the middle part
- * outside steps. */
+/* "rank 2: step 7, layer 3, stage experts: dispatch round 21"; "rank 2: after step 7:"
+ * between steps and "rank 2: stage load:" before them. */
 #define WHERE_TEXT 128
 
 static void describe_where(char *text, const struct ce_transport *t, enum ce_slot slot)
 {
     const struct ce_activity *now = &t->activity;
-    const uint64_t round = t->slot[slot].round;
-    const char *name = slot_names[slot];
+    char doing[WHERE_TEXT / 2] = "";
 
-    if (now->stage == NULL) {
-        (void)snprintf(
-            text, WHERE_TEXT, "rank %d: %s round %" PRIu64, t->rank, name, round);
-        return;
+    if (now->stage != NULL && now->step > 0) {
+        (void)snprintf(doing,
+                       sizeof(doing),
+                       "step %" PRIu64 ", layer %zu, stage %s: ",
+                       now->step,
+                       now->layer,
+                       now->stage);
+    } else if (now->stage != NULL) {
+        (void)snprintf(doing, sizeof(doing), "stage %s: ", now->stage);
+    } else if (now->step > 0) {
+        (void)snprintf(doing, sizeof(doing), "after step %" PRIu64 ": ", now->step);
     }
     (void)snprintf(text,
                    WHERE_TEXT,
-                   "rank %d: step %" PRIu64 ", layer %zu, stage %s: %s round %" PRIu64,
+                   "rank %d: %s%s round %" PRIu64,
                    t->rank,
-                   now->step,
-                   now->layer,
-                   now->stage,
-                   name,
-                   round);
+                   doing,
+                   slot_names[slot],
+                   t->slot[slot].round);
 }
 
 static enum ce_status
@@ -363,6 +378,9 @@ static enum ce_status wait_until(struct ce_transport *t,
     enum ce_status status = CE_OK;
 
     while (status == CE_OK && !ready(t, x)) {
+        if (t->serve != NULL) {
+            t->serve(t->serve_context);
+        }
         status = advance(t, slot, err);
         if (status == CE_AGAIN) {
             status = idle(t, slot, begin_ns, err);

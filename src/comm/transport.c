@@ -216,12 +216,16 @@ void ce_transport_fail(struct ce_transport *transport)
 
 enum ce_status ce_transport_enter(struct ce_transport *transport,
                                   const char *stage,
+                                  enum ce_status status,
                                   struct ce_error *err)
 {
     struct ce_activity *now = &transport->activity;
 
     now->stage = stage;
-    return now->on_enter != NULL ? now->on_enter(now->context, now, err) : CE_OK;
+    if (status != CE_OK || now->on_enter == NULL) {
+        return status;
+    }
+    return now->on_enter(now->context, now, err);
 }
 
 size_t ce_transport_receive_bytes(const struct ce_transport *transport,

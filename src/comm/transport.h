@@ -26,6 +26,8 @@
  * means for ever. It bounds how long a rank waits for a peer, so it must be
  * longer than the longest computation a peer does between two exchanges.
  *
+ * Destroying waits for the peers, too, with the same deadline.
+ *
  * Errors: CE_ERR_TIMEOUT when the deadline passes: the text says what this rank was
  * doing, which slot and round, which ranks have not been heard, which sends are not
  * done. After any error of an exchange `failed` is set and the transport can only be
@@ -57,8 +59,9 @@ struct ce_message_size {
     size_t largest;
 };
 
-/* What went between this rank and one peer on one slot since creation; counted where
- * bytes are handed to or taken from the underlying library. The own rank's entry
+/* What went between this rank and one peer on one slot since creation; counted by
+ * ce_exchange_send, of what it hands to the back-end, and when a back-end says that a
+ * message is here. The own rank's entry
  * counts what would have travelled, although it does not. */
 struct ce_link_traffic {
     uint64_t sent_messages;
@@ -71,9 +74,9 @@ struct ce_link_traffic {
 
 /* What this rank is doing, for the report of a wait that never ends. */
 struct ce_activity {
-    uint64_t step;
+    uint64_t step; /* from 1; 0 before the first */
     size_t layer;
-    const char *stage; /* a literal; NULL outside steps */
+    const char *stage; /* a literal, or NULL */
     /* Called whenever a stage is entered; what it returns is the stage's result. For
      * tests of failures; NULL: nobody is called. */
     enum ce_status (*on_enter)(void *context,
@@ -132,7 +135,7 @@ struct ce_exchange {
     int to_send;               /* send buffers not free yet */
     int to_hand_out;           /* messages ce_exchange_next has not returned */
     int mover;                 /* rank whose message arrived or was taken last */
-    uint64_t opened_ns;        /* the clock when this round began */
+    uint64_t moving_ns;        /* when the first message between ranks moved, or 0 */
     struct ce_bytes *received; /* [ranks] */
     uint64_t *arrived_ns;      /* [ranks] the clock then; kept with a latency only */
     unsigned char *arrived;    /* [ranks] 1: message of that rank is here */
@@ -140,7 +143,7 @@ struct ce_exchange {
     unsigned char *handed_out; /* [ranks] 1: next has returned it */
     struct ce_link_traffic *link; /* [ranks] totals */
     uint64_t exposed_ns;          /* total time in next and finish */
-    uint64_t span_ns;             /* total time from open to the last arrival */
+    uint64_t span_ns;             /* total time from moving_ns to the last arrival */
 };
 
 struct ce_transport {
@@ -154,6 +157,10 @@ struct ce_transport {
     struct ce_activity activity;
     struct ce_exchange slot[CE_SLOT_COUNT];
     struct ce_bytes *outgoing; /* [ranks] what a collective sends */
+    /* Called while this rank waits; NULL: nobody is. For a transport under another one,
+     * whose peers may need this rank's progress there. */
+    void (*serve)(void *context);
+    void *serve_context;
 };
 
 /* ce_transport_create, _destroy, _rank and _ranks are public: see cemoe/cemoe.h. */
@@ -183,10 +190,13 @@ ce_transport_prepare(struct ce_transport *transport,
                      const struct ce_message_size size[CE_SLOT_COUNT],
                      struct ce_error *err);
 
-/* Notes that this rank enters a stage of activity.step and activity.layer. Errors:
- * those of on_enter. */
+/* Notes that this rank enters a stage of activity.step and activity.layer. `status` is
+ * what has become of this rank so far: a failure is returned as it is, since a rank
+ * that has failed still goes through the stages in which it meets others. Errors: those
+ * of on_enter. */
 CE_MUST_CHECK enum ce_status ce_transport_enter(struct ce_transport *transport,
                                                 const char *stage,
+                                                enum ce_status status,
                                                 struct ce_error *err);
 
 /* Counts messages, bytes and times from zero again. */

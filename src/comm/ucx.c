@@ -189,12 +189,13 @@ static void take_early(struct ucx_link *link)
 
     arrival->description = NULL;
     if (arrival->here) {
-        const struct ce_landing landing = link->early;
-
         arrival->here = false;
-        link->early = link->landing;
-        link->landing = landing;
-        deliver(link);
+        if (make_room(link, &link->landing, arrival->bytes)) {
+            if (arrival->bytes > 0) {
+                memcpy(link->landing.memory, link->early.memory, arrival->bytes);
+            }
+            deliver(link);
+        }
     } else if (description != NULL) {
         if (make_room(link, &link->landing, arrival->bytes)) {
             fetch(link, description);
@@ -314,63 +315,6 @@ bool ucx_listen(struct ucx_transport *ucx)
     };
 
     return ucp_worker_set_am_recv_handler(ucx->worker, &handler) == UCS_OK;
-}
-
-/* ---- memory to receive ---- */
-
-/* Messages that no box of their host holds need a landing. */
-static size_t landing_bytes(const struct ucx_transport *ucx,
-                            int peer,
-                            enum ce_slot slot,
-                            const struct ce_message_size *size,
-                            const size_t *capacity)
-{
-    const bool boxed =
-        ucx->endpoints[peer].is_near && size[slot].largest <= capacity[slot];
-
-    return peer == ucx->head.rank || boxed ? 0 : size[slot].largest;
-}
-
-static size_t ucx_receive_bytes(const struct ce_transport *t,
-                                const struct ce_message_size *size)
-{
-    const struct ucx_transport *ucx = (const struct ucx_transport *)t;
-    size_t capacity[CE_SLOT_COUNT];
-    size_t sum = ucx_box_capacities(ucx, size, capacity);
-
-    for (int i = 0; i < CE_SLOT_COUNT; i++) {
-        for (int peer = 0; peer < t->ranks; peer++) {
-            sum += landing_bytes(ucx, peer, (enum ce_slot)i, size, capacity);
-        }
-    }
-    return sum;
-}
-
-/* Boxes of the new sizes; nobody sends until all have met with theirs. */
-static enum ce_status ucx_prepare(struct ce_transport *t,
-                                  const struct ce_message_size *size,
-                                  struct ce_error *err)
-{
-    struct ucx_transport *ucx = from_head(t);
-    size_t capacity[CE_SLOT_COUNT];
-    bool complete = true;
-    enum ce_status status = ucx_meet(ucx, err);
-
-    (void)ucx_box_capacities(ucx, size, capacity);
-    for (int i = 0; i < CE_SLOT_COUNT; i++) {
-        for (int peer = 0; peer < t->ranks; peer++) {
-            complete = complete &&
-                       ce_landing_prepare(
-                           &ucx->links[i][peer].landing,
-                           landing_bytes(ucx, peer, (enum ce_slot)i, size, capacity));
-        }
-    }
-    if (status == CE_OK && !complete) {
-        status = ce_fail(
-            err, CE_ERR_NOMEM, "rank %d: no memory to receive messages", t->rank);
-    }
-    status = ce_agree(ucx->bootstrap, status, err);
-    return status == CE_OK ? ucx_open_boxes(ucx, size, err) : status;
 }
 
 /* ---- the table ---- */
@@ -528,7 +472,6 @@ static enum ce_status greet(struct ucx_transport *ucx, struct ce_error *err)
 {
     struct ce_transport *t = &ucx->head;
 
-    t->deadline_ms = START_UP_MS;
     enum ce_status status = ce_exchange_start(t, CE_SLOT_CONTROL, t->outgoing, err);
     if (status == CE_OK) {
         status = ce_exchange_finish(t, CE_SLOT_CONTROL, err);
@@ -548,7 +491,8 @@ static enum ce_status join(struct ucx_transport *ucx, struct ce_error *err)
 {
     struct ce_transport *mpi = ucx->bootstrap;
 
-    mpi->deadline_ms = START_UP_MS;
+    mpi->deadline_ms = ucx->head.deadline_ms = START_UP_MS;
+    mpi->activity.stage = ucx->head.activity.stage = "start";
     enum ce_status status =
         ce_transport_init(&ucx->head, &ce_transport_ucx, mpi->rank, mpi->ranks, err);
     if (status == CE_OK) {
@@ -569,6 +513,7 @@ static enum ce_status ucx_create(struct ce_transport **out, struct ce_error *err
     if (status == CE_OK) {
         status = join(ucx, err);
         if (status != CE_OK && !ucx->bootstrap->failed) {
+            ucx->bootstrap->activity.stage = NULL;
             *out = ucx->bootstrap;
             ucx->bootstrap = NULL;
         }
@@ -581,6 +526,7 @@ static enum ce_status ucx_create(struct ce_transport **out, struct ce_error *err
         ucx_destroy(&ucx->head);
         return status;
     }
+    ucx->head.activity.stage = ucx->bootstrap->activity.stage = NULL;
     *out = &ucx->head;
     return CE_OK;
 }

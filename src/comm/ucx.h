@@ -75,9 +75,11 @@ void ucx_note_failure(struct ucx_transport *ucx,
  * the same status. Needs head and bootstrap. */
 CE_MUST_CHECK enum ce_status ucx_connect(struct ucx_transport *ucx,
                                          struct ce_error *err);
-/* The reverse; false when it failed, and UCX is left as it is. Collective. */
+/* The reverse; false when it failed, which it says, and UCX is left as it is.
+ * Collective. */
 bool ucx_disconnect(struct ucx_transport *ucx);
-/* Returns when all ranks have called it, serving peers until then. Collective. */
+/* Returns when all ranks have called it. The bootstrap then has this transport's
+ * deadline and activity, for what it does next. Collective. */
 CE_MUST_CHECK enum ce_status ucx_meet(struct ucx_transport *ucx, struct ce_error *err);
 
 /* Gives the others of the host boxes for messages of the usual size, or what there is
@@ -103,6 +105,14 @@ bool ucx_box_send(struct ucx_link *link, struct ce_bytes message);
 enum ucx_box_state { UCX_BOX_EMPTY, UCX_BOX_FULL, UCX_BOX_BAD };
 /* Looks for the peer's message of the current round. */
 enum ucx_box_state ucx_box_look(const struct ucx_link *link, struct ce_bytes *message);
+
+/* Boxes and landings for messages of these sizes (ucx_prepare.c); members of the table.
+ */
+size_t ucx_receive_bytes(const struct ce_transport *t,
+                         const struct ce_message_size *size);
+CE_MUST_CHECK enum ce_status ucx_prepare(struct ce_transport *t,
+                                         const struct ce_message_size *size,
+                                         struct ce_error *err);
 
 /* Sets the worker's handler of messages; false when UCX refuses. */
 #define UCX_MESSAGE_ID 1

@@ -169,6 +169,7 @@ static unsigned char *allocate_boxes(struct ucx_transport *ucx, size_t bytes)
         return NULL;
     }
     if (ucp_mem_query(ucx->boxes, &got) != UCS_OK) {
+        ucx_free_boxes(ucx);
         return NULL;
     }
     memset(got.address, 0, wanted.length);

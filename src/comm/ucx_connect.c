@@ -5,9 +5,12 @@
  * a wait inside MPI would be a deadlock.
  */
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "comm/collective.h"
 #include "comm/ucx.h"
 
+#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,22 +33,22 @@ static enum ce_status fail_ucx(const struct ucx_transport *ucx,
 
 /* ---- waiting together ---- */
 
+static void serve_peers(void *context)
+{
+    const struct ucx_transport *ucx = context;
+
+    (void)ucp_worker_progress(ucx->worker);
+}
+
 enum ce_status ucx_meet(struct ucx_transport *ucx, struct ce_error *err)
 {
     struct ce_transport *mpi = ucx->bootstrap;
-    const struct ce_exchange *x = &mpi->slot[CE_SLOT_CONTROL];
+    const struct ce_bytes *all = NULL;
 
-    memset(mpi->outgoing, 0, (size_t)mpi->ranks * sizeof(mpi->outgoing[0]));
-    enum ce_status status = ce_exchange_start(mpi, CE_SLOT_CONTROL, mpi->outgoing, err);
-    while (status == CE_OK && (x->to_arrive > 0 || x->to_send > 0)) {
-        (void)ucp_worker_progress(ucx->worker);
-        status = mpi->ops->progress(mpi, CE_SLOT_CONTROL, err);
-        if (status == CE_AGAIN) {
-            (void)sched_yield();
-            status = CE_OK;
-        }
-    }
-    return status == CE_OK ? ce_exchange_finish(mpi, CE_SLOT_CONTROL, err) : status;
+    /* It speaks for this transport. */
+    mpi->deadline_ms = ucx->head.deadline_ms;
+    mpi->activity = ucx->head.activity;
+    return ce_allgather(mpi, (struct ce_bytes){NULL, 0}, &all, err);
 }
 
 /* ---- context and worker ---- */
@@ -87,6 +90,8 @@ static enum ce_status open_worker(struct ucx_transport *ucx, struct ce_error *er
         return ce_fail(
             err, CE_ERR_COMM, "rank %d: ucx takes no handler", ucx->head.rank);
     }
+    ucx->bootstrap->serve = serve_peers;
+    ucx->bootstrap->serve_context = ucx;
     return CE_OK;
 }
 
@@ -202,45 +207,69 @@ enum ce_status ucx_connect(struct ucx_transport *ucx, struct ce_error *err)
 
 /* ---- leaving ---- */
 
-static void wait_for(struct ucx_transport *ucx, void *request)
+/* False when the deadline passes first; the request is then left to UCX. */
+static bool wait_for(struct ucx_transport *ucx, void *request)
 {
+    const uint64_t deadline_ms = ucx->head.deadline_ms;
+    const uint64_t begin_ns = ce_clock_ns();
+
     if (!UCS_PTR_IS_PTR(request)) {
-        return;
+        return true;
     }
     while (ucp_request_check_status(request) == UCS_INPROGRESS) {
         if (ucp_worker_progress(ucx->worker) == 0) {
             (void)sched_yield();
         }
+        if (deadline_ms > 0 && (ce_clock_ns() - begin_ns) / 1000000 >= deadline_ms) {
+            return false;
+        }
     }
     ucp_request_free(request);
+    return true;
 }
 
-static void close_endpoints(struct ucx_transport *ucx)
+static enum ce_status close_endpoints(struct ucx_transport *ucx, struct ce_error *err)
 {
     const ucp_request_param_t flushed = {.op_attr_mask = 0};
 
     for (int peer = 0; peer < ucx->head.ranks; peer++) {
         struct ucx_endpoint *endpoint = &ucx->endpoints[peer];
 
-        if (endpoint->handle != NULL) {
-            wait_for(ucx, ucp_ep_close_nbx(endpoint->handle, &flushed));
-            endpoint->handle = NULL;
+        if (endpoint->handle == NULL) {
+            continue;
         }
+        if (!wait_for(ucx, ucp_ep_close_nbx(endpoint->handle, &flushed))) {
+            return ce_fail(err,
+                           CE_ERR_TIMEOUT,
+                           "rank %d: ucx has not closed its way to rank %d after "
+                           "%" PRIu64 " ms",
+                           ucx->head.rank,
+                           peer,
+                           ucx->head.deadline_ms);
+        }
+        endpoint->handle = NULL;
     }
+    return CE_OK;
 }
 
 bool ucx_disconnect(struct ucx_transport *ucx)
 {
-    ucx->bootstrap->deadline_ms = 0; /* like the end of MPI, it waits for all */
-    if (ucx_meet(ucx, NULL) != CE_OK) {
+    struct ce_error err = {.text = ""};
+    enum ce_status status = ucx_meet(ucx, &err);
+
+    if (status == CE_OK) {
+        ucx->closing = true;
+        ucx_forget_boxes(ucx);
+        status = close_endpoints(ucx, &err);
+    }
+    if (status == CE_OK) {
+        status = ucx_meet(ucx, &err);
+    }
+    if (status != CE_OK) { /* leaving returns no status */
+        ce_log(CE_LOG_WARN, "the ranks do not part in order: %s", err.text);
         return false;
     }
-    ucx->closing = true;
-    ucx_forget_boxes(ucx);
-    close_endpoints(ucx);
-    if (ucx_meet(ucx, NULL) != CE_OK) {
-        return false;
-    }
+    ucx->bootstrap->serve = NULL;
     ucx_free_boxes(ucx);
     ucp_worker_destroy(ucx->worker);
     ucp_cleanup(ucx->context);

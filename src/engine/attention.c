@@ -120,33 +120,41 @@ attend_head(struct ce_engine *engine, size_t layer, size_t token, size_t head)
                                                 .out = engine->act.mixed + at});
 }
 
+struct ce_rows ce_engine_rows(const struct ce_engine *engine,
+                              const float *values,
+                              size_t rows,
+                              size_t inputs)
+{
+    struct ce_rows x = {.values = values, .stride = inputs};
+
+    if (engine->act.blocks != NULL) {
+        ce_rows_quantise(engine->kernels, &x, engine->act.blocks, rows, inputs);
+    }
+    return x;
+}
+
 static void project_qkv(struct ce_engine *engine, const struct ce_layer_weights *layer)
 {
     const struct ce_kernels *kernels = engine->kernels;
     struct ce_activations *act = &engine->act;
-    size_t d = engine->config.hidden_size;
     size_t tokens = engine->batch.tokens;
+    const struct ce_rows x =
+        ce_engine_rows(engine, act->normed, tokens, engine->config.hidden_size);
 
-    ce_matmul_parallel(
-        kernels, act->q, layer->q.outputs, act->normed, d, tokens, &layer->q);
-    ce_matmul_parallel(
-        kernels, act->k, layer->k.outputs, act->normed, d, tokens, &layer->k);
-    ce_matmul_parallel(
-        kernels, act->v, layer->v.outputs, act->normed, d, tokens, &layer->v);
+    ce_product_parallel(kernels, act->q, layer->q.outputs, &x, tokens, &layer->q);
+    ce_product_parallel(kernels, act->k, layer->k.outputs, &x, tokens, &layer->k);
+    ce_product_parallel(kernels, act->v, layer->v.outputs, &x, tokens, &layer->v);
 }
 
 static void project_out(struct ce_engine *engine, const struct ce_layer_weights *layer)
 {
     struct ce_activations *act = &engine->act;
     size_t d = engine->config.hidden_size;
+    size_t tokens = engine->batch.tokens;
+    const struct ce_rows x =
+        ce_engine_rows(engine, act->mixed, tokens, layer->o.inputs);
 
-    ce_matmul_parallel(engine->kernels,
-                       act->branch,
-                       d,
-                       act->mixed,
-                       layer->o.inputs,
-                       engine->batch.tokens,
-                       &layer->o);
+    ce_product_parallel(engine->kernels, act->branch, d, &x, tokens, &layer->o);
 #pragma omp parallel for schedule(static)
     for (size_t t = 0; t < engine->batch.tokens; t++) {
         add_bias(act->branch + t * d, layer->o_bias, d);

@@ -91,6 +91,20 @@ static enum ce_status check_combine(const struct ce_engine *engine,
     return CE_OK;
 }
 
+static enum ce_status choose_formats(struct ce_engine *engine,
+                                     const struct ce_engine_options *options,
+                                     struct ce_error *err)
+{
+    enum ce_status status = ce_weight_format_by_name(
+        &engine->formats.experts, options->weights, "--weights", err);
+
+    return status == CE_OK ? ce_weight_format_by_name(&engine->formats.dense,
+                                                      options->dense_weights,
+                                                      "--dense-weights",
+                                                      err)
+                           : status;
+}
+
 /* Phase 1: files that say what the model is, and where its experts are. */
 static enum ce_status open_files(struct ce_engine *engine,
                                  const struct ce_engine_options *options,
@@ -111,6 +125,9 @@ static enum ce_status open_files(struct ce_engine *engine,
     }
     if (status == CE_OK) {
         status = ce_isa_choose(&engine->isa, err);
+    }
+    if (status == CE_OK) {
+        status = choose_formats(engine, options, err);
     }
     if (status == CE_OK) {
         status = ce_wire_by_name(&engine->wire, options->wire, err);
@@ -206,24 +223,27 @@ static char *describe_job(const struct ce_engine *engine,
                           const struct loading *loading)
 {
     char *text = NULL;
-    int length = asprintf(&text,
-                          "compressed=%zu\nmain-experts=%zu\nstep-tokens=%zu\nwire=%s\n"
-                          "combine=%s\n"
-                          "placement=%s (%016" PRIx64 ")\n"
-                          "weights=%s\nseed=%" PRIu64 "\ntensors=%016" PRIx64
-                          "\ncompressed-experts=%016" PRIx64 "\n%s",
-                          engine->compressed,
-                          engine->mains,
-                          options->step_tokens,
-                          ce_wire_name(engine->wire),
-                          ce_combine_name(engine->combine),
-                          engine->placement.name,
-                          ce_placement_hash(&engine->placement),
-                          options->dummy_weights ? "dummy" : "stored",
-                          options->dummy_weights ? options->dummy_seed : 0,
-                          ce_checkpoint_hash(&loading->checkpoint),
-                          ce_safetensors_hash(&loading->tables, true),
-                          options->job != NULL ? options->job : "");
+    int length =
+        asprintf(&text,
+                 "compressed=%zu\nmain-experts=%zu\nstep-tokens=%zu\nwire=%s\n"
+                 "combine=%s\n"
+                 "placement=%s (%016" PRIx64 ")\n"
+                 "weights=%s\ndense-weights=%s\ndummy=%s\nseed=%" PRIu64
+                 "\ntensors=%016" PRIx64 "\ncompressed-experts=%016" PRIx64 "\n%s",
+                 engine->compressed,
+                 engine->mains,
+                 options->step_tokens,
+                 ce_wire_name(engine->wire),
+                 ce_combine_name(engine->combine),
+                 engine->placement.name,
+                 ce_placement_hash(&engine->placement),
+                 ce_weight_format_name(engine->formats.experts),
+                 ce_weight_format_name(engine->formats.dense),
+                 options->dummy_weights ? "yes" : "no",
+                 options->dummy_weights ? options->dummy_seed : 0,
+                 ce_checkpoint_hash(&loading->checkpoint),
+                 ce_safetensors_hash(&loading->tables, true),
+                 options->job != NULL ? options->job : "");
 
     return length < 0 ? NULL : text;
 }
@@ -298,9 +318,11 @@ static enum ce_status plan_weights(struct ce_engine *engine,
         .checkpoint = &loading->checkpoint,
         .tables = options->compressed_experts != NULL ? &loading->tables : NULL,
         .owned = loading->owned,
+        .formats = engine->formats,
         .want_compressed = engine->compressed > 0};
     if (options->dummy_weights) {
-        return ce_weights_plan_dummy(plan, &engine->config, loading->owned, err);
+        return ce_weights_plan_dummy(
+            plan, &engine->config, loading->owned, engine->formats, err);
     }
     return ce_weights_plan(plan, &loading->request, err);
 }
@@ -330,6 +352,7 @@ static enum ce_status load(struct ce_engine *engine,
         status = ce_weights_dummy(&engine->weights,
                                   &engine->config,
                                   loading->owned,
+                                  engine->formats,
                                   options->dummy_seed,
                                   err);
     } else {
@@ -356,11 +379,14 @@ static void log_engine(const struct ce_engine *engine)
         return;
     }
     ce_log(CE_LOG_INFO,
-           "%s; transport %s (%s), kernels %s, rows as %s, placement %s",
+           "%s; transport %s (%s), kernels %s, experts %s, dense %s, rows as %s, "
+           "placement %s",
            engine->hosts,
            engine->transport->ops->name,
            engine->transport->reason,
            engine->kernels->name,
+           ce_weight_format_name(engine->formats.experts),
+           ce_weight_format_name(engine->formats.dense),
            ce_wire_name(engine->wire),
            engine->placement.name);
     ce_log(CE_LOG_INFO,
@@ -398,8 +424,11 @@ static enum ce_status create(struct ce_engine *engine,
 {
     struct ce_transport *transport = engine->transport;
     struct ce_weights plan = {0};
-    enum ce_status status = open_files(engine, options, loading, err);
+    enum ce_status status = ce_transport_enter(transport, "load", CE_OK, err);
 
+    if (status == CE_OK) {
+        status = open_files(engine, options, loading, err);
+    }
     if (status == CE_OK) {
         status = choose_experts(engine, options, loading, err);
     }
@@ -450,6 +479,8 @@ enum ce_status ce_engine_create(struct ce_engine **out,
     engine->options.model = NULL;
     engine->options.compressed_experts = NULL;
     engine->options.job = NULL;
+    engine->options.weights = NULL;
+    engine->options.dense_weights = NULL;
     engine->options.wire = NULL;
     engine->options.combine = NULL;
     engine->options.overlap = NULL;
@@ -459,6 +490,7 @@ enum ce_status ce_engine_create(struct ce_engine **out,
     }
     status = create(engine, options, &loading, err);
     transport->deadline_ms = deadline_ms;
+    transport->activity.stage = NULL;
     free(loading.owned);
     ce_safetensors_close(&loading.tables);
     ce_checkpoint_close(&loading.checkpoint);

@@ -70,6 +70,8 @@ struct ce_activations {
     float *branch; /* [d] what a branch adds to hidden */
     float *last;   /* [step_logits][d] */
     float *logits; /* [step_logits][vocab] */
+    /* Inputs of packed dense matrices, the widest of them; NULL where none is. */
+    struct ce_quantised_block *blocks;
 };
 
 /* Per OpenMP thread. */
@@ -99,6 +101,7 @@ struct ce_engine {
     struct ce_engine_options options; /* strings are not kept: NULL */
     size_t compressed; /* n_ce in use: auxiliary experts that are compressed */
     size_t mains;      /* experts of a token that run in full */
+    struct ce_weight_formats formats;
     enum ce_wire_format wire;
     enum ce_combine combine;
     enum ce_overlap overlap;
@@ -125,6 +128,13 @@ struct ce_engine {
 
 /* Counters and stage times from zero; those of the transport go on. */
 void ce_engine_reset_counters(struct ce_engine *engine);
+
+/* `rows` rows of `inputs` values, quantised in act.blocks if the dense matrices are
+ * packed; valid until the next call. (attention.c) */
+struct ce_rows ce_engine_rows(const struct ce_engine *engine,
+                              const float *values,
+                              size_t rows,
+                              size_t inputs);
 
 /* One layer's attention for the batch: adds to act.hidden. (attention.c) */
 void ce_attention_run(struct ce_engine *engine, size_t layer);

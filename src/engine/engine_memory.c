@@ -43,6 +43,14 @@ static void take_activations(struct ce_engine *engine, struct ce_arena *arena)
     act->mixed = take_rows(arena, tokens, q);
     act->branch = take_rows(arena, tokens, config->hidden_size);
     act->last = take_rows(arena, engine->options.step_logits, config->hidden_size);
+    if (ce_weight_format_is_packed(engine->formats.dense)) {
+        size_t widest = q > config->hidden_size ? q : config->hidden_size;
+        size_t rows =
+            tokens > engine->options.step_logits ? tokens : engine->options.step_logits;
+
+        act->blocks = ce_arena_take(
+            arena, rows * ce_quantised_blocks(widest), sizeof(act->blocks[0]));
+    }
     act->logits = take_rows(arena, engine->options.step_logits, config->vocab_size);
 }
 
@@ -103,6 +111,7 @@ static void take_moe(struct ce_engine *engine, struct ce_arena *arena)
         .norm_topk_prob = config->norm_topk_prob,
         .wire = ce_wire_for(engine->wire, config->hidden_size),
         .max_tokens = engine->options.step_tokens,
+        .packed_experts = ce_weight_format_is_packed(engine->formats.experts),
         .combine = engine->combine,
         .overlap = engine->overlap,
     };

@@ -167,6 +167,7 @@ static enum ce_status compute_logits(struct ce_engine *engine, struct ce_error *
     const struct ce_batch *batch = &engine->batch;
     size_t d = engine->config.hidden_size;
     size_t vocab = engine->config.vocab_size;
+    struct ce_rows x;
     enum ce_status status = check_hidden(engine, engine->config.layers - 1, "MoE", err);
 
     if (status != CE_OK) {
@@ -179,13 +180,9 @@ static enum ce_status compute_logits(struct ce_engine *engine, struct ce_error *
                                   d,
                                   engine->config.rms_norm_eps);
     }
-    ce_matmul_parallel(engine->kernels,
-                       act->logits,
-                       vocab,
-                       act->last,
-                       d,
-                       batch->rows,
-                       &engine->weights.output);
+    x = ce_engine_rows(engine, act->last, batch->rows, d);
+    ce_product_parallel(
+        engine->kernels, act->logits, vocab, &x, batch->rows, &engine->weights.output);
     if (!rows_are_finite(engine->kernels, act->logits, batch->rows, vocab)) {
         return ce_fail(err,
                        CE_ERR_NUMERIC,
@@ -203,9 +200,7 @@ static enum ce_status run_stage(struct ce_engine *engine,
                                 enum ce_status status,
                                 struct ce_error *err)
 {
-    if (status == CE_OK) {
-        status = ce_transport_enter(engine->transport, name, err);
-    }
+    status = ce_transport_enter(engine->transport, name, status, err);
     return status == CE_OK ? stage(engine, err) : status;
 }
 
@@ -243,7 +238,7 @@ ce_forward(struct ce_engine *engine, enum ce_status status, struct ce_error *err
         since = ce_clock_ns();
         status = run_stage(engine, "logits", compute_logits, status, err);
         end_stage(engine, CE_STAGE_LOGITS, &since);
-        transport->activity.stage = "agree";
+        status = ce_transport_enter(transport, "agree", status, err);
         status = ce_agree(transport, status, err);
         end_stage(engine, CE_STAGE_AGREE, &since);
     }

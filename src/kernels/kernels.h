@@ -3,7 +3,8 @@
  * Every member works on plain arrays, allocates nothing, does no I/O, starts
  * no threads and may be called from many threads at once. Activations are F32
  * and rows are contiguous unless a stride (ld*, in elements) is given.
- * Weights keep their stored type (F32, BF16 or F16) and are widened exactly.
+ * Weights keep their stored type (F32, BF16 or F16) and are widened exactly, or
+ * are of 8 or 4 bits (quantised.h).
  *
  * Row invariance: the bits of one output depend only on the inputs of that
  * output, never on how many other rows or outputs were in the call, nor on
@@ -13,6 +14,11 @@
  * normal range may be a few hundred units of the smallest subnormal apart.
  *
  *   matmul        4 * 2^-24 * sqrt(inputs)
+ *   matmul_quantised, against the exact product of x and the dequantised weights:
+ *                 2^-24 * (blocks + 4) of the sum of absolute products; and for the
+ *                 16 bits of x 2^-15.99 of the largest |x| of a block, or 2^-126.99
+ *                 if that is more, times the sum of its |weights|. Between sets the
+ *                 same bits
  *   rms_norm      1e-6
  *   softmax       2e-6 and the rounding of x - max
  *   silu_multiply 2e-6
@@ -32,6 +38,7 @@
 
 #include "base/status.h"
 #include "base/tensor.h"
+#include "kernels/quantised.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -65,6 +72,28 @@ struct ce_kernels {
                    const struct ce_matrix *w,
                    size_t first,
                    size_t count);
+
+    /* blocks[t] = the quantised x[t] for t < rows, ce_quantised_blocks(inputs) blocks
+     * each, rows `ld_blocks` blocks apart. A block with NaN or infinity makes every
+     * output of its row NaN. */
+    void (*quantise_rows)(struct ce_quantised_block *blocks,
+                          size_t ld_blocks,
+                          const float *x,
+                          size_t ldx,
+                          size_t rows,
+                          size_t inputs);
+
+    /* y[t][o - 16 * first] as in matmul, for quantised rows and the outputs o of
+     * panels first .. first + count - 1, fewer than 16 in the last of w. ldx is in
+     * blocks. One task is best some panels in a row: they are read as one stream. */
+    void (*matmul_quantised)(float *y,
+                             size_t ldy,
+                             const struct ce_quantised_block *x,
+                             size_t ldx,
+                             size_t rows,
+                             const struct ce_quantised_matrix *w,
+                             size_t first,
+                             size_t count);
 
     /* y = weight * x / sqrt(mean(x^2) + eps); y may be x. */
     void (*rms_norm)(
@@ -125,5 +154,43 @@ void ce_matmul_parallel(const struct ce_kernels *kernels,
                         size_t ldx,
                         size_t rows,
                         const struct ce_matrix *w);
+
+/* Rows of activations for products with weights of any type. */
+struct ce_rows {
+    const float *values; /* [rows] rows `stride` elements apart */
+    size_t stride;
+    const struct ce_quantised_block *blocks; /* the same quantised, or NULL: then the */
+    size_t block_stride;                     /* weights may not be packed */
+};
+
+/* The rows from `row` on. */
+struct ce_rows ce_rows_from(const struct ce_rows *x, size_t row);
+
+/* Quantises rows of `inputs` elements into blocks [rows][x->block_stride], which x then
+ * refers to, shared by the threads. Not to be called inside a parallel region. */
+void ce_rows_quantise(const struct ce_kernels *kernels,
+                      struct ce_rows *x,
+                      struct ce_quantised_block *blocks,
+                      size_t rows,
+                      size_t inputs);
+
+/* As kernels->matmul for weights of any type; `first` is a multiple of 16, and so is
+ * `count` unless it ends with the last output. */
+void ce_product(const struct ce_kernels *kernels,
+                float *y,
+                size_t ldy,
+                const struct ce_rows *x,
+                size_t rows,
+                const struct ce_matrix *w,
+                size_t first,
+                size_t count);
+
+/* The same of all outputs, shared by the threads as ce_matmul_parallel does. */
+void ce_product_parallel(const struct ce_kernels *kernels,
+                         float *y,
+                         size_t ldy,
+                         const struct ce_rows *x,
+                         size_t rows,
+                         const struct ce_matrix *w);
 
 #endif

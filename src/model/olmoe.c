@@ -66,6 +66,14 @@ static void layer_matrix(struct walk *w,
 }
 
 static void
+exact_matrix(struct walk *w, struct ce_matrix *m, size_t outputs, size_t inputs)
+{
+    set_matrix(w, m, outputs, inputs);
+    w->slot.role = CE_TENSOR_EXACT;
+    visit(w);
+}
+
+static void
 layer_vector(struct walk *w, const char *part, const float **vector, size_t n)
 {
     name_in_layer(w, part);
@@ -150,11 +158,8 @@ static void walk_table(struct walk *w, struct ce_layer_weights *layer)
 static void walk_layer(struct walk *w, struct ce_layer_weights *layer)
 {
     walk_attention(w, layer);
-    layer_matrix(w,
-                 "mlp.gate.weight",
-                 &layer->router,
-                 w->config->experts,
-                 w->config->hidden_size);
+    name_in_layer(w, "mlp.gate.weight");
+    exact_matrix(w, &layer->router, w->config->experts, w->config->hidden_size);
     walk_experts(w, layer);
     walk_table(w, layer);
 }
@@ -170,8 +175,7 @@ enum ce_status ce_olmoe_walk(const struct ce_config *config,
     size_t d = config->hidden_size;
 
     name_global(&w, "model.embed_tokens.weight");
-    set_matrix(&w, &weights->embedding, config->vocab_size, d);
-    visit(&w);
+    exact_matrix(&w, &weights->embedding, config->vocab_size, d);
     for (size_t l = 0; l < config->layers && w.status == CE_OK; l++) {
         w.slot.layer = l;
         walk_layer(&w, &weights->layers[l]);

@@ -16,7 +16,8 @@
 #include <stddef.h>
 
 enum ce_tensor_role {
-    CE_TENSOR_MATRIX = 0, /* kept in its stored type */
+    CE_TENSOR_MATRIX = 0, /* dense, in the format asked for */
+    CE_TENSOR_EXACT,      /* dense, always in its stored type: embedding, router */
     CE_TENSOR_VECTOR,     /* widened to F32 */
     CE_TENSOR_EXPERT,     /* a matrix of one full expert, on its owner only */
     CE_TENSOR_TABLE,      /* compressed experts of a layer, widened to F32 */
@@ -32,7 +33,7 @@ struct ce_tensor_slot {
     size_t layer;
     size_t expert;            /* role EXPERT */
     enum ce_expert_part part; /* role EXPERT */
-    struct ce_matrix *matrix; /* roles MATRIX and EXPERT: where the view goes */
+    struct ce_matrix *matrix; /* of all matrices: where the view goes */
     const float **vector;     /* roles VECTOR and TABLE */
 };
 

@@ -38,6 +38,7 @@ void ce_weights_count(struct ce_weights *weights,
         weights->compressed_bytes += bytes;
         break;
     case CE_TENSOR_MATRIX:
+    case CE_TENSOR_EXACT:
     case CE_TENSOR_VECTOR:
         weights->dense_bytes += bytes;
         break;

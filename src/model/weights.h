@@ -4,7 +4,7 @@
  * anonymous mapping (huge pages) and then needs the files no more: the dense
  * tensors and the compressed tables on every rank, of the full experts only the
  * rank's shard. Vectors (norms, biases, tables) are widened to F32, matrices
- * keep their 16 or 32 bits. Not collective.
+ * keep their 16 or 32 bits unless another format is asked for. Not collective.
  */
 
 #ifndef CE_MODEL_WEIGHTS_H
@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/status.h"
 #include "base/tensor.h"
+#include "kernels/quantised.h"
 #include "model/checkpoint.h"
 #include "model/config.h"
 
@@ -52,12 +53,40 @@ struct ce_weights {
     size_t compressed_bytes; /* resident bytes of the compressed tables */
 };
 
+/* Types of matrices in memory. What is not stored so is rounded (BF16) or quantised
+ * (q8, q4: kernels/quantised.h) when it is loaded. */
+enum ce_weight_format {
+    CE_WEIGHTS_STORED = 0,
+    CE_WEIGHTS_BF16,
+    CE_WEIGHTS_Q8,
+    CE_WEIGHTS_Q4,
+    CE_WEIGHT_FORMATS
+};
+const char *ce_weight_format_name(enum ce_weight_format format);
+/* By name; NULL is stored. Errors: CE_ERR_ARG with `option` and the names. */
+CE_MUST_CHECK enum ce_status ce_weight_format_by_name(enum ce_weight_format *format,
+                                                      const char *name,
+                                                      const char *option,
+                                                      struct ce_error *err);
+bool ce_weight_format_is_packed(enum ce_weight_format format);
+
+/* Of the full experts, and of the dense matrices: attention's and the output layer's.
+ * Router, embedding (also where it is the output layer) and all vectors stay exact. */
+struct ce_weight_formats {
+    enum ce_weight_format experts;
+    enum ce_weight_format dense;
+};
+
+/* Of one matrix in memory, stored or packed. */
+size_t ce_weights_matrix_bytes(enum ce_dtype dtype, size_t outputs, size_t inputs);
+
 /* What to load. `owned` has one byte per (layer, expert), [layers][E]. */
 struct ce_weights_request {
     const struct ce_config *config;
     const struct ce_checkpoint *checkpoint;
     const struct ce_safetensors *tables; /* a separate ces file, or NULL */
     const unsigned char *owned;
+    struct ce_weight_formats formats;
     bool want_compressed; /* load the tables; missing ones become NULL */
 };
 
@@ -81,6 +110,7 @@ CE_MUST_CHECK enum ce_status ce_weights_load(struct ce_weights *weights,
 CE_MUST_CHECK enum ce_status ce_weights_plan_dummy(struct ce_weights *plan,
                                                    const struct ce_config *config,
                                                    const unsigned char *owned,
+                                                   struct ce_weight_formats formats,
                                                    struct ce_error *err);
 
 /* Random weights of the right shapes and of config's dtype, a pure function of
@@ -88,6 +118,7 @@ CE_MUST_CHECK enum ce_status ce_weights_plan_dummy(struct ce_weights *plan,
 CE_MUST_CHECK enum ce_status ce_weights_dummy(struct ce_weights *weights,
                                               const struct ce_config *config,
                                               const unsigned char *owned,
+                                              struct ce_weight_formats formats,
                                               uint64_t seed,
                                               struct ce_error *err);
 

@@ -9,6 +9,7 @@
 #include "model/weights_internal.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Elements one task fills. */
@@ -18,6 +19,7 @@ struct dummy {
     const struct ce_config *config;
     struct ce_weights *weights;
     const unsigned char *owned;
+    struct ce_weight_formats formats;
     uint64_t seed;
 };
 
@@ -50,6 +52,14 @@ static void store(void *data, enum ce_dtype dtype, size_t i, float value)
     }
 }
 
+/* Element i of the tensor with this key, in -1 .. 1. */
+static float unit_at(uint64_t key, size_t i)
+{
+    uint64_t bits = mix(key ^ (i / 4)) >> (i % 4 * 16);
+
+    return ((float)(bits & 0xffff) - 32767.5F) / 32768.0F;
+}
+
 static void fill_block(void *data,
                        enum ce_dtype dtype,
                        size_t begin,
@@ -59,10 +69,20 @@ static void fill_block(void *data,
                        float spread)
 {
     for (size_t i = begin; i < end; i++) {
-        uint64_t bits = mix(key ^ (i / 4)) >> (i % 4 * 16);
-        float unit = ((float)(bits & 0xffff) - 32767.5F) / 32768.0F;
+        store(data, dtype, i, center + spread * unit_at(key, i));
+    }
+}
 
-        store(data, dtype, i, center + spread * unit);
+/* Elements begin .. begin + count - 1 of a matrix, to the start of `data`. */
+static void fill_rows(void *data,
+                      enum ce_dtype dtype,
+                      size_t begin,
+                      size_t count,
+                      uint64_t key,
+                      float spread)
+{
+    for (size_t i = 0; i < count; i++) {
+        store(data, dtype, i, spread * unit_at(key, begin + i));
     }
 }
 
@@ -93,6 +113,42 @@ static size_t slot_elements(const struct ce_tensor_slot *slot)
     return elements;
 }
 
+/* Quantised from the values that `dtype` would hold: panel by panel, so that no more of
+ * the matrix than that is ever there. */
+static void
+fill_packed(const struct ce_matrix *to, enum ce_dtype dtype, uint64_t key, float spread)
+{
+    const size_t row_bytes = to->inputs * ce_dtype_size(dtype);
+    const size_t panels = ce_quantised_panels(to->outputs);
+    const size_t panel_bytes =
+        ce_weights_matrix_bytes(to->dtype, CE_QUANTISED_PANEL, to->inputs);
+
+#pragma omp parallel
+    {
+        void *rows = malloc(CE_QUANTISED_PANEL * row_bytes);
+
+#pragma omp for schedule(dynamic)
+        for (size_t p = 0; p < panels; p++) {
+            const size_t first = p * CE_QUANTISED_PANEL;
+            const size_t left = to->outputs - first;
+            const size_t count = left < CE_QUANTISED_PANEL ? left : CE_QUANTISED_PANEL;
+            const struct ce_matrix from = {dtype, count, to->inputs, rows};
+            const struct ce_matrix panel = {to->dtype,
+                                            count,
+                                            to->inputs,
+                                            (const unsigned char *)to->data +
+                                                p * panel_bytes};
+
+            if (rows != NULL) { /* without memory they stay zero, which is harmless */
+                fill_rows(
+                    rows, dtype, first * to->inputs, count * to->inputs, key, spread);
+                (void)ce_weights_convert(&panel, &from, 0, 1);
+            }
+        }
+        free(rows);
+    }
+}
+
 static void fill_slot(const struct ce_tensor_slot *slot,
                       void *data,
                       enum ce_dtype dtype,
@@ -101,8 +157,15 @@ static void fill_slot(const struct ce_tensor_slot *slot,
     uint64_t key = tensor_key(seed, slot->name);
     size_t elements = slot_elements(slot);
 
-    if (slot->matrix != NULL) {
-        fill(data, dtype, elements, key, 0.0F, sqrtf(3.0F / (float)slot->shape[1]));
+    if (slot->matrix != NULL && ce_dtype_is_packed(slot->matrix->dtype)) {
+        fill_packed(slot->matrix, dtype, key, sqrtf(3.0F / (float)slot->shape[1]));
+    } else if (slot->matrix != NULL) {
+        fill(data,
+             slot->matrix->dtype,
+             elements,
+             key,
+             0.0F,
+             sqrtf(3.0F / (float)slot->shape[1]));
     } else if (slot->role == CE_TENSOR_TABLE) {
         fill(data, dtype, elements, key, 1.0F, 0.1F);
     } else {
@@ -110,12 +173,24 @@ static void fill_slot(const struct ce_tensor_slot *slot,
     }
 }
 
+/* Bytes a tensor takes; of a matrix its view is set but for the data. */
+static size_t shape_slot(const struct dummy *dummy, const struct ce_tensor_slot *slot)
+{
+    if (slot->matrix == NULL) {
+        return slot_elements(slot) * sizeof(float);
+    }
+    const enum ce_dtype dtype =
+        ce_weights_dtype(dummy->formats, slot, dummy->config->dtype);
+
+    *slot->matrix = (struct ce_matrix){dtype, slot->shape[0], slot->shape[1], NULL};
+    return ce_weights_matrix_bytes(dtype, slot->shape[0], slot->shape[1]);
+}
+
 static enum ce_status
 visit_slot(void *context, const struct ce_tensor_slot *slot, struct ce_error *err)
 {
     struct dummy *dummy = context;
-    enum ce_dtype dtype = slot->matrix != NULL ? dummy->config->dtype : CE_DTYPE_F32;
-    size_t bytes = slot_elements(slot) * ce_dtype_size(dtype);
+    size_t bytes = 0;
     void *data = NULL;
 
     (void)err;
@@ -123,15 +198,19 @@ visit_slot(void *context, const struct ce_tensor_slot *slot, struct ce_error *er
         !dummy->owned[slot->layer * dummy->config->experts + slot->expert]) {
         return CE_OK;
     }
+    bytes = shape_slot(dummy, slot);
     data = ce_arena_take(&dummy->weights->arena, bytes, 1);
     ce_weights_count(dummy->weights, slot->role, bytes);
     if (slot->matrix != NULL) {
-        *slot->matrix = (struct ce_matrix){dtype, slot->shape[0], slot->shape[1], data};
+        slot->matrix->data = data;
     } else {
         *slot->vector = data;
     }
     if (data != NULL) {
-        fill_slot(slot, data, dtype, dummy->seed);
+        fill_slot(slot,
+                  data,
+                  slot->matrix != NULL ? dummy->config->dtype : CE_DTYPE_F32,
+                  dummy->seed);
     }
     return CE_OK;
 }
@@ -149,9 +228,11 @@ static enum ce_status walk(struct dummy *dummy, struct ce_error *err)
 enum ce_status ce_weights_plan_dummy(struct ce_weights *plan,
                                      const struct ce_config *config,
                                      const unsigned char *owned,
+                                     struct ce_weight_formats formats,
                                      struct ce_error *err)
 {
-    struct dummy dummy = {.config = config, .weights = plan, .owned = owned};
+    struct dummy dummy = {
+        .config = config, .weights = plan, .owned = owned, .formats = formats};
 
     *plan = (struct ce_weights){0};
     ce_arena_measure(&plan->arena);
@@ -161,13 +242,17 @@ enum ce_status ce_weights_plan_dummy(struct ce_weights *plan,
 enum ce_status ce_weights_dummy(struct ce_weights *weights,
                                 const struct ce_config *config,
                                 const unsigned char *owned,
+                                struct ce_weight_formats formats,
                                 uint64_t seed,
                                 struct ce_error *err)
 {
-    struct dummy dummy = {
-        .config = config, .weights = weights, .owned = owned, .seed = seed};
+    struct dummy dummy = {.config = config,
+                          .weights = weights,
+                          .owned = owned,
+                          .formats = formats,
+                          .seed = seed};
     struct ce_weights plan = {0};
-    enum ce_status status = ce_weights_plan_dummy(&plan, config, owned, err);
+    enum ce_status status = ce_weights_plan_dummy(&plan, config, owned, formats, err);
 
     *weights = (struct ce_weights){0};
     if (status == CE_OK) {

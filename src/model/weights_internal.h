@@ -16,4 +16,17 @@ void ce_weights_count(struct ce_weights *weights,
                       enum ce_tensor_role role,
                       size_t bytes);
 
+/* The type in memory of a matrix that is stored as `stored`, and its bytes. */
+enum ce_dtype ce_weights_dtype(struct ce_weight_formats formats,
+                               const struct ce_tensor_slot *slot,
+                               enum ce_dtype stored);
+
+/* Outputs first .. first + count - 1 of `from` into `to`, the matrix in memory; first
+ * and count in panels of 16 where that is packed. Returns the first output with a
+ * weight that cannot be quantised, else from->outputs. */
+size_t ce_weights_convert(const struct ce_matrix *to,
+                          const struct ce_matrix *from,
+                          size_t first,
+                          size_t count);
+
 #endif

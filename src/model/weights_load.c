@@ -10,10 +10,10 @@
 
 /* One tensor to copy: where from, where to. */
 struct copy {
-    const void *from;
-    void *to;
-    size_t bytes;        /* of the source */
-    enum ce_dtype dtype; /* of the source */
+    char name[sizeof(((struct ce_tensor_slot *)0)->name)];
+    struct ce_matrix from; /* of a vector: one output */
+    struct ce_matrix to;
+    size_t bytes; /* of the source */
     bool widen;
 };
 
@@ -158,11 +158,8 @@ static enum ce_status find_table(struct load *load,
     return check_table(table, slot, file, err);
 }
 
-static enum ce_status add_copy(struct load *load,
-                               const struct ce_tensor *from,
-                               bool widen,
-                               void *to,
-                               struct ce_error *err)
+static enum ce_status
+add_copy(struct load *load, const struct copy *copy, struct ce_error *err)
 {
     if (load->arena->measuring) {
         return CE_OK;
@@ -177,9 +174,32 @@ static enum ce_status add_copy(struct load *load,
         load->copy = grown;
         load->capacity = capacity;
     }
-    load->copy[load->copies++] =
-        (struct copy){from->data, to, from->bytes, from->dtype, widen};
+    load->copy[load->copies++] = *copy;
     return CE_OK;
+}
+
+/* Where a tensor comes from and of what type it will be; the memory is taken. */
+static struct copy plan_copy(struct load *load,
+                             const struct ce_tensor_slot *slot,
+                             const struct ce_tensor *from,
+                             size_t *bytes)
+{
+    const size_t elements = from->bytes / ce_dtype_size(from->dtype);
+    const bool widen = slot->vector != NULL;
+    const size_t outputs = widen ? 1 : slot->shape[0];
+    const size_t inputs = widen ? elements : slot->shape[1];
+    const enum ce_dtype dtype =
+        widen ? CE_DTYPE_F32
+              : ce_weights_dtype(load->request->formats, slot, from->dtype);
+    struct copy copy = {.from = {from->dtype, outputs, inputs, from->data},
+                        .bytes = from->bytes,
+                        .widen = widen};
+
+    *bytes = ce_weights_matrix_bytes(dtype, outputs, inputs);
+    copy.to = (struct ce_matrix){
+        dtype, outputs, inputs, ce_arena_take(load->arena, *bytes, 1)};
+    memcpy(copy.name, slot->name, sizeof(copy.name));
+    return copy;
 }
 
 static enum ce_status add_slot(struct load *load,
@@ -187,20 +207,17 @@ static enum ce_status add_slot(struct load *load,
                                const struct ce_tensor *from,
                                struct ce_error *err)
 {
-    bool widen = slot->vector != NULL;
-    size_t elements = from->bytes / ce_dtype_size(from->dtype);
-    size_t bytes = widen ? elements * sizeof(float) : from->bytes;
-    void *to = ce_arena_take(load->arena, bytes, 1);
-    enum ce_status status = add_copy(load, from, widen, to, err);
+    size_t bytes = 0;
+    const struct copy copy = plan_copy(load, slot, from, &bytes);
+    enum ce_status status = add_copy(load, &copy, err);
 
     if (status != CE_OK) {
         return status;
     }
-    if (widen) {
-        *slot->vector = to;
+    if (copy.widen) {
+        *slot->vector = copy.to.data;
     } else {
-        *slot->matrix =
-            (struct ce_matrix){from->dtype, slot->shape[0], slot->shape[1], to};
+        *slot->matrix = copy.to;
     }
     ce_weights_count(load->weights, slot->role, bytes);
     return CE_OK;
@@ -284,16 +301,21 @@ static void fini_load(struct load *load)
     free(load->copy);
 }
 
-static void run_copy(const struct copy *copy)
+/* False when a weight cannot be quantised. */
+static bool run_copy(const struct copy *copy)
 {
+    const struct ce_matrix *from = &copy->from;
+    size_t count = from->outputs;
+
     if (copy->widen) {
-        ce_tensor_widen(copy->to,
-                        copy->from,
-                        copy->dtype,
-                        copy->bytes / ce_dtype_size(copy->dtype));
-    } else {
-        memcpy(copy->to, copy->from, copy->bytes);
+        ce_tensor_widen(
+            (float *)(uintptr_t)copy->to.data, from->data, from->dtype, from->inputs);
+        return true;
     }
+    if (ce_dtype_is_packed(copy->to.dtype)) {
+        count = ce_quantised_panels(from->outputs);
+    }
+    return ce_weights_convert(&copy->to, from, 0, count) == from->outputs;
 }
 
 /* Says every 4 GiB how far the copy is. */
@@ -313,15 +335,25 @@ static void report_progress(size_t *done, size_t bytes, size_t total)
     }
 }
 
-static void run_copies(const struct load *load)
+static enum ce_status run_copies(const struct load *load, struct ce_error *err)
 {
     size_t done = 0;
+    size_t bad = SIZE_MAX;
 
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) reduction(min : bad)
     for (size_t i = 0; i < load->copies; i++) {
-        run_copy(&load->copy[i]);
+        if (!run_copy(&load->copy[i])) {
+            bad = i < bad ? i : bad;
+        }
         report_progress(&done, load->copy[i].bytes, load->arena->used);
     }
+    if (bad == SIZE_MAX) {
+        return CE_OK;
+    }
+    return ce_fail(err,
+                   CE_ERR_NUMERIC,
+                   "tensor %s cannot be quantised: a weight is not finite or too large",
+                   load->copy[bad].name);
 }
 
 /* Walks all tensors with a measuring or a real arena. */
@@ -372,7 +404,9 @@ enum ce_status ce_weights_load(struct ce_weights *weights,
         status = walk(&load, err);
     }
     if (status == CE_OK) {
-        run_copies(&load);
+        status = run_copies(&load, err);
+    }
+    if (status == CE_OK) {
         if (request->config->tie_word_embeddings) {
             weights->output = weights->embedding;
         }

@@ -46,7 +46,8 @@ struct ce_account_pair {
 struct ce_account_rank {
     uint64_t token_layers; /* its tokens, times layers */
     double exposed_seconds[CE_ACCOUNT_PHASES];
-    double span_seconds[CE_ACCOUNT_PHASES]; /* from opening to the last arrival */
+    double span_seconds[CE_ACCOUNT_PHASES]; /* from the first message that moves to the
+                                               last arrival */
 };
 
 struct ce_account {

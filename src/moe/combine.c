@@ -95,21 +95,28 @@ void ce_combine_sum(const struct ce_plan *plan,
 }
 
 void ce_combine_reduce(const struct ce_dispatch_view *view,
-                       const float *results,
+                       float *results,
                        unsigned char *out,
                        const struct ce_wire *wire,
-                       float *scratch)
+                       size_t *first)
 {
+    size_t assignments = 0;
+
     for (size_t i = 0; i < view->rows; i++) {
-        memcpy(scratch, results, wire->width * sizeof(scratch[0]));
+        first[i] = assignments;
+        assignments += view->row_mains[i];
+    }
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < view->rows; i++) {
+        float *sum = results + first[i] * wire->width;
+
         for (size_t j = 1; j < view->row_mains[i]; j++) {
-            const float *next = results + j * wire->width;
+            const float *next = sum + j * wire->width;
 
             for (size_t c = 0; c < wire->width; c++) {
-                scratch[c] += next[c];
+                sum[c] += next[c];
             }
         }
-        ce_wire_encode(wire, out + i * wire->row_bytes, scratch);
-        results += view->row_mains[i] * wire->width;
+        ce_wire_encode(wire, out + i * wire->row_bytes, sum);
     }
 }

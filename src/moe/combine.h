@@ -31,12 +31,12 @@ ce_combine_rows(const struct ce_plan *plan, enum ce_combine combine, size_t rank
 
 /* What a rank with the experts does for partial: out [rows][wire->row_bytes] gets for
  * each row of x the sum of the results of its assignments, results
- * [assignments][wire->width] in the order of the dispatch message. */
+ * [assignments][wire->width] in the order of the dispatch message, which are lost. */
 void ce_combine_reduce(const struct ce_dispatch_view *view,
-                       const float *results,
+                       float *results,
                        unsigned char *out,
                        const struct ce_wire *wire,
-                       float *scratch /* [wire->width] */);
+                       size_t *first /* [rows] scratch */);
 
 /* y [tokens][wire->width]: y[t] = sum of the token's results. results[r]:
  * [ce_combine_rows of r][row_bytes], in the order of the plan. */

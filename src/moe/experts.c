@@ -5,8 +5,16 @@
 #include <omp.h>
 #include <string.h>
 
-/* Outputs of one task: small enough to balance, large enough to stream. */
+/* Outputs of one task: small enough to balance, large enough to stream; whole panels
+ * of packed weights. */
 #define PANEL 64
+
+static struct ce_quantised_block *
+take_blocks(struct ce_arena *arena, size_t rows, size_t inputs)
+{
+    return ce_arena_take(
+        arena, rows * ce_quantised_blocks(inputs), sizeof(struct ce_quantised_block));
+}
 
 void ce_experts_take(struct ce_experts *experts, struct ce_arena *arena)
 {
@@ -25,6 +33,11 @@ void ce_experts_take(struct ce_experts *experts, struct ce_arena *arena)
     experts->gate = ce_arena_take(arena, tile * experts->intermediate, sizeof(float));
     experts->up = ce_arena_take(arena, tile * experts->intermediate, sizeof(float));
     experts->down = ce_arena_take(arena, tile * experts->hidden, sizeof(float));
+    if (experts->packed) {
+        experts->gate_blocks = take_blocks(arena, tile, experts->hidden);
+        experts->up_blocks = take_blocks(arena, tile, experts->hidden);
+        experts->down_blocks = take_blocks(arena, tile, experts->intermediate);
+    }
 }
 
 /* A peer's message is checked like a file: nothing in it is used as an index
@@ -141,43 +154,84 @@ struct tile {
     const struct ce_assignment *assignment;
     size_t rows;
     size_t auxiliary;
-    const float *up_input;
     size_t segments;
     struct ce_segment *segment;
 };
+
+/* The inputs of the gate and up products of one row: x, or x times theta1 and theta3.
+ * Returns 1 when its weights were uniform for want of others. */
+static unsigned
+scale_row(const struct tile *tile, const struct ce_compressed_table *table, size_t i)
+{
+    struct ce_experts *experts = tile->experts;
+    const struct ce_kernels *kernels = experts->kernels;
+    const struct ce_assignment *a = &tile->assignment[i];
+    size_t hidden = experts->hidden;
+    float *gate = experts->gate_input + i * hidden;
+    float *up = experts->up_input + i * hidden;
+    const float *x = NULL;
+    unsigned uniform = 0;
+
+    if (tile->auxiliary == 0) {
+        ce_wire_decode(&experts->wire, gate, a->x);
+        return 0;
+    }
+    /* The place of the result is free until then. */
+    x = ce_wire_view(&experts->wire, a->x, experts->down + i * hidden);
+    uniform = ce_compressed_theta(table,
+                                  a->auxiliary,
+                                  tile->auxiliary,
+                                  gate,
+                                  experts->down_scale + i * experts->intermediate,
+                                  up);
+    kernels->multiply(gate, gate, x, hidden);
+    kernels->multiply(up, up, x, hidden);
+    return uniform;
+}
+
+static void quantise_row(const struct ce_experts *experts,
+                         struct ce_quantised_block *blocks,
+                         const float *values,
+                         size_t row,
+                         size_t inputs)
+{
+    const size_t stride = ce_quantised_blocks(inputs);
+
+    experts->kernels->quantise_rows(
+        blocks + row * stride, stride, values + row * inputs, inputs, 1, inputs);
+}
 
 /* Inputs of the gate and up products of all rows. */
 static uint64_t scale_inputs(const struct tile *tile,
                              const struct ce_compressed_table *table)
 {
-    struct ce_experts *experts = tile->experts;
-    const struct ce_kernels *kernels = experts->kernels;
-    size_t hidden = experts->hidden;
+    const struct ce_experts *experts = tile->experts;
     uint64_t uniform = 0;
 
 #pragma omp parallel for schedule(static) reduction(+ : uniform)
     for (size_t i = 0; i < tile->rows; i++) {
-        const struct ce_assignment *a = &tile->assignment[i];
-        float *gate = experts->gate_input + i * hidden;
-        float *up = experts->up_input + i * hidden;
-        const float *x = NULL;
-
-        if (tile->auxiliary == 0) {
-            ce_wire_decode(&experts->wire, gate, a->x);
-            continue;
+        uniform += scale_row(tile, table, i);
+        if (experts->packed) {
+            quantise_row(
+                experts, experts->gate_blocks, experts->gate_input, i, experts->hidden);
         }
-        /* The place of the result is free until then. */
-        x = ce_wire_view(&experts->wire, a->x, experts->down + i * hidden);
-        uniform += ce_compressed_theta(table,
-                                       a->auxiliary,
-                                       tile->auxiliary,
-                                       gate,
-                                       experts->down_scale + i * experts->intermediate,
-                                       up);
-        kernels->multiply(gate, gate, x, hidden);
-        kernels->multiply(up, up, x, hidden);
+        if (experts->packed && tile->auxiliary > 0) {
+            quantise_row(
+                experts, experts->up_blocks, experts->up_input, i, experts->hidden);
+        }
     }
     return uniform;
+}
+
+/* Rows of a segment in one of the tile's arrays. */
+static struct ce_rows segment_rows(const struct ce_segment *segment,
+                                   const float *values,
+                                   const struct ce_quantised_block *blocks,
+                                   size_t inputs)
+{
+    const struct ce_rows all = {values, inputs, blocks, ce_quantised_blocks(inputs)};
+
+    return ce_rows_from(&all, segment->first);
 }
 
 static size_t panels(size_t outputs)
@@ -203,26 +257,32 @@ gate_up_panel(const struct tile *tile, const struct ce_segment *segment, size_t 
     size_t first = panel * PANEL;
     size_t width = panel_width(panel, f);
     size_t base = segment->first * f + first;
+    const bool scaled = tile->auxiliary > 0;
+    const struct ce_rows gate_rows =
+        segment_rows(segment, experts->gate_input, experts->gate_blocks, hidden);
+    const struct ce_rows up_rows =
+        scaled ? segment_rows(segment, experts->up_input, experts->up_blocks, hidden)
+               : gate_rows;
 
-    kernels->matmul(experts->gate + base,
-                    f,
-                    experts->gate_input + segment->first * hidden,
-                    hidden,
-                    segment->rows,
-                    &segment->weights->gate,
-                    first,
-                    width);
-    kernels->matmul(experts->up + base,
-                    f,
-                    tile->up_input + segment->first * hidden,
-                    hidden,
-                    segment->rows,
-                    &segment->weights->up,
-                    first,
-                    width);
+    ce_product(kernels,
+               experts->gate + base,
+               f,
+               &gate_rows,
+               segment->rows,
+               &segment->weights->gate,
+               first,
+               width);
+    ce_product(kernels,
+               experts->up + base,
+               f,
+               &up_rows,
+               segment->rows,
+               &segment->weights->up,
+               first,
+               width);
     for (size_t i = 0; i < segment->rows; i++) {
         size_t at = base + i * f;
-        const float *scale = tile->auxiliary > 0 ? experts->down_scale + at : NULL;
+        const float *scale = scaled ? experts->down_scale + at : NULL;
 
         kernels->silu_multiply(
             experts->gate + at, experts->gate + at, experts->up + at, scale, width);
@@ -235,15 +295,17 @@ down_panel(const struct tile *tile, const struct ce_segment *segment, size_t pan
     const struct ce_experts *experts = tile->experts;
     size_t hidden = experts->hidden;
     size_t first = panel * PANEL;
+    const struct ce_rows rows = segment_rows(
+        segment, experts->gate, experts->down_blocks, experts->intermediate);
 
-    experts->kernels->matmul(experts->down + segment->first * hidden + first,
-                             hidden,
-                             experts->gate + segment->first * experts->intermediate,
-                             experts->intermediate,
-                             segment->rows,
-                             &segment->weights->down,
-                             first,
-                             panel_width(panel, hidden));
+    ce_product(experts->kernels,
+               experts->down + segment->first * hidden + first,
+               hidden,
+               &rows,
+               segment->rows,
+               &segment->weights->down,
+               first,
+               panel_width(panel, hidden));
 }
 
 /* Results times router weights to their places; the lowest expert id with a
@@ -280,6 +342,21 @@ static void look_after_others(const struct ce_experts *experts)
     }
 }
 
+/* Inside the parallel region: all of h, between the products that write and read it. */
+static void quantise_hidden(const struct tile *tile)
+{
+    const struct ce_experts *experts = tile->experts;
+
+    if (!experts->packed) {
+        return;
+    }
+#pragma omp for schedule(static)
+    for (size_t i = 0; i < tile->rows; i++) {
+        quantise_row(
+            experts, experts->down_blocks, experts->gate, i, experts->intermediate);
+    }
+}
+
 static void multiply_tile(const struct tile *tile)
 {
     size_t gate_panels = panels(tile->experts->intermediate);
@@ -292,6 +369,7 @@ static void multiply_tile(const struct tile *tile)
             gate_up_panel(tile, &tile->segment[task / gate_panels], task % gate_panels);
             look_after_others(tile->experts);
         }
+        quantise_hidden(tile);
 #pragma omp for schedule(dynamic)
         for (size_t task = 0; task < tile->segments * down_panels; task++) {
             down_panel(tile, &tile->segment[task / down_panels], task % down_panels);
@@ -341,8 +419,6 @@ enum ce_status ce_experts_run(struct ce_experts *experts,
                             .assignment = experts->assignment + first,
                             .rows = left < experts->tile ? left : experts->tile,
                             .auxiliary = auxiliary,
-                            .up_input =
-                                auxiliary > 0 ? experts->up_input : experts->gate_input,
                             .segment = experts->segment};
 
         tile.segments =

@@ -18,6 +18,7 @@
 #include "moe/message.h"
 #include "moe/wire.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -61,6 +62,10 @@ struct ce_experts {
     float *gate;                      /* [tile][intermediate], then h */
     float *up;                        /* [tile][intermediate] */
     float *down;                      /* [tile][hidden] */
+    bool packed; /* the experts' weights are: their inputs are quantised, too */
+    struct ce_quantised_block *gate_blocks; /* [tile][blocks of hidden] */
+    struct ce_quantised_block *up_blocks;   /* [tile][blocks of hidden] */
+    struct ce_quantised_block *down_blocks; /* [tile][blocks of intermediate] */
     uint64_t experts_read;   /* that had rows, summed over the calls of collect */
     uint64_t uniform_thetas; /* assignments whose auxiliary weights summed to 0 */
     /* Called by the calling thread between pieces of work; NULL: nobody. */

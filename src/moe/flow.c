@@ -94,7 +94,7 @@ static enum ce_status add_to_batch(struct flow *flow,
     struct ce_dispatch_view *view = &moe->arrival[source].view;
     enum ce_status status = ce_message_check(message, &flow->key, source, err);
 
-    if (status != CE_OK && ce_message_tells_failure(message)) {
+    if (status != CE_OK && ce_message_tells_failure(message, &flow->key)) {
         flow->peer_failed = true;
         return CE_OK;
     }
@@ -108,7 +108,8 @@ static enum ce_status add_to_batch(struct flow *flow,
         view->x = (const unsigned char *)flow->x;
         view->token = moe->plan.row_token + moe->plan.row_begin[source];
     }
-    if (status == CE_OK && view->assignments > moe->work.capacity - flow->taken) {
+    if (status == CE_OK && (view->rows > moe->max_tokens ||
+                            view->assignments > moe->work.capacity - flow->taken)) {
         status =
             ce_fail(err, CE_ERR_COMM, "rank %d sent more rows than can be", source);
     }
@@ -227,10 +228,10 @@ static void complete_results(struct flow *flow, int source, unsigned char *rows)
         memset(rows, 0, rows_back(moe, &arrival->view) * moe->wire.row_bytes);
     } else if (moe->combine == CE_COMBINE_PARTIAL) {
         ce_combine_reduce(&arrival->view,
-                          (const float *)(const void *)arrival->results,
+                          (float *)(void *)arrival->results,
                           rows,
                           &moe->wire,
-                          moe->scratch);
+                          moe->first);
     }
 }
 
@@ -349,13 +350,11 @@ static enum ce_status serve(struct flow *flow, uint64_t *since, struct ce_error 
         status = take_rows(flow, &last, err);
         end_stage(moe, CE_MOE_DISPATCH, since);
         if (status == CE_OK && flow->batch > 0 && !flow->peer_failed) {
-            enum ce_status entered =
-                ce_transport_enter(moe->transport, "experts", flow->err);
-
-            flow->mine = flow->mine == CE_OK ? entered : flow->mine;
+            flow->mine =
+                ce_transport_enter(moe->transport, "experts", flow->mine, flow->err);
             status = run_batch(flow, err);
         }
-        if (status == CE_OK && moe->polled != CE_OK) {
+        if (moe->polled != CE_OK) { /* the cause of what may have failed since */
             *err = moe->poll_error;
             status = moe->polled;
         }
@@ -417,9 +416,7 @@ enum ce_status ce_flow_run(struct ce_moe *moe,
     enum ce_status verdict = CE_OK;
     uint64_t since = ce_clock_ns();
 
-    if (flow.mine == CE_OK) {
-        flow.mine = ce_transport_enter(moe->transport, "dispatch", err);
-    }
+    flow.mine = ce_transport_enter(moe->transport, "dispatch", flow.mine, err);
     status = open_exchanges(moe, &broken);
     if (status == CE_OK) {
         status = send_rows(&flow, &broken);
@@ -431,9 +428,7 @@ enum ce_status ce_flow_run(struct ce_moe *moe,
         return end_broken(&flow, status, &broken);
     }
     verdict = find_verdict(&flow, &theirs);
-    if (flow.mine == CE_OK) {
-        flow.mine = ce_transport_enter(moe->transport, "combine", err);
-    }
+    flow.mine = ce_transport_enter(moe->transport, "combine", flow.mine, err);
     status = collect_results(&flow, verdict, y, &broken);
     end_stage(moe, CE_MOE_COMBINE, &since);
     if (status != CE_OK) {

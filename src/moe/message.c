@@ -120,6 +120,13 @@ static enum ce_status peer_failure(const struct ce_message_header *header,
                    text);
 }
 
+static bool is_of(const struct ce_message_header *header,
+                  const struct ce_message_key *key)
+{
+    return header->magic == MAGIC && header->step == key->step &&
+           header->layer == key->layer && header->phase == key->phase;
+}
+
 enum ce_status ce_message_check(const struct ce_bytes *message,
                                 const struct ce_message_key *key,
                                 int source,
@@ -135,8 +142,7 @@ enum ce_status ce_message_check(const struct ce_bytes *message,
                        source);
     }
     memcpy(&header, message->data, sizeof(header));
-    if (header.magic != MAGIC || header.step != key->step ||
-        header.layer != key->layer || header.phase != key->phase) {
+    if (!is_of(&header, key)) {
         return ce_fail(err,
                        CE_ERR_COMM,
                        "ranks are out of step: rank %d sent step %u layer %u phase %u, "
@@ -155,7 +161,8 @@ enum ce_status ce_message_check(const struct ce_bytes *message,
     return CE_OK;
 }
 
-bool ce_message_tells_failure(const struct ce_bytes *message)
+bool ce_message_tells_failure(const struct ce_bytes *message,
+                              const struct ce_message_key *key)
 {
     struct ce_message_header header;
 
@@ -163,7 +170,7 @@ bool ce_message_tells_failure(const struct ce_bytes *message)
         return false;
     }
     memcpy(&header, message->data, sizeof(header));
-    return header.magic == MAGIC && header.status != CE_OK;
+    return is_of(&header, key) && header.status != CE_OK;
 }
 
 static enum ce_status bad_counts(int source, const char *phase, struct ce_error *err)

@@ -89,8 +89,10 @@ CE_MUST_CHECK enum ce_status ce_message_check(const struct ce_bytes *message,
                                               const struct ce_message_key *key,
                                               int source,
                                               struct ce_error *err);
-/* True for a message whose sender says that it failed: then all ranks know. */
-bool ce_message_tells_failure(const struct ce_bytes *message);
+/* True for a message of this step, layer and phase whose sender says that it failed:
+ * then all ranks know. */
+bool ce_message_tells_failure(const struct ce_bytes *message,
+                              const struct ce_message_key *key);
 /* After check: the parts, with all counts consistent, for rows of `row_bytes`
  * bytes (0: they are elsewhere) with `auxiliary` auxiliary experts each. */
 CE_MUST_CHECK enum ce_status ce_message_read_dispatch(const struct ce_bytes *message,

@@ -28,6 +28,7 @@ static void take_work(struct ce_moe *moe, struct ce_arena *arena)
 {
     moe->work.kernels = moe->kernels;
     moe->work.wire = moe->wire;
+    moe->work.packed = moe->packed_experts;
     moe->work.results_wire = moe->combine == CE_COMBINE_PARTIAL
                                  ? ce_wire_for(CE_WIRE_F32, moe->hidden)
                                  : moe->wire;
@@ -72,14 +73,21 @@ void ce_moe_take(struct ce_moe *moe, struct ce_arena *arena)
     moe->shard = ce_placement_largest_shard(moe->placement);
     if (partial) {
         moe->sums = ce_arena_take(arena, assignments, moe->hidden * sizeof(float));
-        moe->scratch = ce_arena_take(arena, moe->hidden, sizeof(float));
+        moe->first = ce_arena_take(arena, tokens, sizeof(moe->first[0]));
     }
     take_work(moe, arena);
 }
 
-/* Twice what a rank has of all experts: routers are not uniform, but few are so far
- * from it. */
+/* Twice what a rank has of all experts, and a few rows: routers are not uniform, but
+ * few are so far from it. */
 #define USUAL_FACTOR 2
+#define USUAL_ROWS   8
+
+static size_t usual_mains(const struct ce_moe *moe)
+{
+    return USUAL_ROWS +
+           USUAL_FACTOR * moe->max_tokens * moe->mains * moe->shard / moe->experts;
+}
 
 void ce_moe_message_sizes(const struct ce_moe *moe,
                           struct ce_message_size size[CE_SLOT_COUNT])
@@ -87,8 +95,7 @@ void ce_moe_message_sizes(const struct ce_moe *moe,
     size_t tokens = moe->max_tokens;
     size_t row_bytes = moe->wire.row_bytes;
     size_t mains = tokens * min_size(moe->mains, moe->shard);
-    size_t usual_mains =
-        min_size(mains, USUAL_FACTOR * tokens * moe->mains * moe->shard / moe->experts);
+    size_t usual = min_size(mains, usual_mains(moe));
     size_t pairs = mains + tokens * moe->auxiliary;
     bool partial = moe->combine == CE_COMBINE_PARTIAL;
 
@@ -96,11 +103,11 @@ void ce_moe_message_sizes(const struct ce_moe *moe,
     size[CE_SLOT_DISPATCH].largest =
         ce_message_dispatch_bytes(tokens, pairs, row_bytes);
     size[CE_SLOT_DISPATCH].usual =
-        ce_message_dispatch_bytes(min_size(tokens, usual_mains), pairs, row_bytes);
+        ce_message_dispatch_bytes(min_size(tokens, usual), pairs, row_bytes);
     size[CE_SLOT_COMBINE].largest =
         ce_message_combine_bytes(partial ? tokens : mains, row_bytes);
-    size[CE_SLOT_COMBINE].usual = ce_message_combine_bytes(
-        partial ? min_size(tokens, usual_mains) : usual_mains, row_bytes);
+    size[CE_SLOT_COMBINE].usual =
+        ce_message_combine_bytes(partial ? min_size(tokens, usual) : usual, row_bytes);
 }
 
 void ce_moe_reset_counters(struct ce_moe *moe)
@@ -245,16 +252,12 @@ enum ce_status ce_moe_run(struct ce_moe *moe,
 
     moe->told = false;
     moe->routing.tokens = tokens;
-    if (status == CE_OK) {
-        status = ce_transport_enter(moe->transport, "router", err);
-    }
+    status = ce_transport_enter(moe->transport, "router", status, err);
     if (status == CE_OK) {
         status = route(moe, layer, layer_index, x, err);
     }
     end_stage(moe, CE_MOE_ROUTER, &since);
-    if (status == CE_OK) {
-        status = ce_transport_enter(moe->transport, "plan", err);
-    }
+    status = ce_transport_enter(moe->transport, "plan", status, err);
     if (status == CE_OK) {
         make_plan(moe, layer_index);
     }

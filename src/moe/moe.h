@@ -43,8 +43,8 @@ struct ce_moe_counters {
     uint64_t stage_ns[CE_MOE_STAGES];
 };
 
-/* Rows between this rank and another, over steps and layers: what was sent is counted
- * from the plans, what was received from the messages. The own rank's entry counts what
+/* Rows between this rank and another, over steps and layers: its own tokens' from the
+ * plans, those of the other rank's from its messages. The own rank's entry counts what
  * would have travelled. */
 struct ce_moe_peer {
     uint64_t rows_sent;     /* of x */
@@ -82,6 +82,7 @@ struct ce_moe {
     size_t auxiliary;
     bool norm_topk_prob;
     struct ce_wire wire; /* of rows, width hidden */
+    bool packed_experts; /* their weights are q8 or q4 */
     size_t max_tokens;   /* of a step on this rank */
     enum ce_combine combine;
     enum ce_overlap overlap;
@@ -100,8 +101,8 @@ struct ce_moe {
     const unsigned char **incoming; /* [ranks] results from them */
     float
         *sums; /* [most assignments][hidden], partial: results before they are summed */
-    float *scratch; /* [hidden] */
-    size_t shard;   /* experts of this rank in a layer, at most */
+    size_t *first; /* [max_tokens] partial: of each row */
+    size_t shard;  /* experts of this rank in a layer, at most */
     struct ce_experts work;
     struct ce_moe_counters counters;
     struct ce_moe_peer *peer; /* [ranks] */

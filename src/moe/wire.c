@@ -83,8 +83,9 @@ static void encode_block(float *scale, int8_t *bytes, const float *values, size_
     for (size_t i = 0; i < count; i++) {
         float quotient = values[i] / divisor;
 
-        quotient = quotient < -127.0F ? -127.0F : quotient;
-        quotient = quotient > 127.0F ? 127.0F : quotient;
+        /* What is not a number becomes the lowest: the scale says the rest. */
+        quotient = quotient > -127.0F ? quotient : -127.0F;
+        quotient = quotient < 127.0F ? quotient : 127.0F;
         bytes[i] = (int8_t)(int)((quotient + ROUNDER) - ROUNDER);
     }
 }

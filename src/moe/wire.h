@@ -36,7 +36,8 @@ const char *ce_wire_name(enum ce_wire_format format);
 CE_MUST_CHECK enum ce_status
 ce_wire_by_name(enum ce_wire_format *format, const char *name, struct ce_error *err);
 
-/* row: [row_bytes], 4-byte aligned; values: [width], finite. */
+/* row: [row_bytes], 4-byte aligned; values: [width]. Values that are not finite stay
+ * so, but in int8 they spoil their block. */
 void ce_wire_encode(const struct ce_wire *wire, void *row, const float *values);
 void ce_wire_decode(const struct ce_wire *wire, float *values, const void *row);
 /* The values of a row: the row itself where it is F32, else decoded to scratch. */

@@ -88,9 +88,10 @@ struct job {
     size_t shapes;
     float *weights; /* of the largest shape, F32 */
     size_t weights_bytes;
-    float *x;       /* [most rows][most inputs] */
-    float *y;       /* [most rows][most outputs] */
-    double *sample; /* [formats][repeat] */
+    float *x;                          /* [most rows][most inputs] */
+    struct ce_quantised_block *blocks; /* of x */
+    float *y;                          /* [most rows][most outputs] */
+    double *sample;                    /* [formats][repeat] */
     struct ce_bench_results results;
 };
 
@@ -165,13 +166,14 @@ static enum ce_status take_memory(struct job *job, struct ce_error *err)
     job->weights_bytes = values * sizeof(float);
     job->weights = ce_memory_map(job->weights_bytes);
     job->x = calloc(rows * inputs, sizeof(float));
+    job->blocks = calloc(rows * ce_quantised_blocks(inputs), sizeof(job->blocks[0]));
     job->y = calloc(rows * outputs, sizeof(float));
     job->sample = calloc(CE_BENCH_FORMATS * job->values->repeat, sizeof(double));
     job->results.most =
         job->shapes * job->rows.count * CE_BENCH_FORMATS + 2 * job->positions.count;
     job->results.result = calloc(job->results.most, sizeof(job->results.result[0]));
-    if (job->weights == NULL || job->x == NULL || job->y == NULL ||
-        job->sample == NULL || job->results.result == NULL) {
+    if (job->weights == NULL || job->x == NULL || job->blocks == NULL ||
+        job->y == NULL || job->sample == NULL || job->results.result == NULL) {
         return ce_fail(err, CE_ERR_NOMEM, "no memory for the benchmark");
     }
     ce_bench_fill(job->weights, values);
@@ -303,6 +305,7 @@ measure_shape(struct job *job, const struct shape *shape, struct ce_error *err)
                                        .outputs = shape->outputs,
                                        .inputs = shape->inputs,
                                        .x = job->x,
+                                       .blocks = job->blocks,
                                        .y = job->y};
     struct pool pool[CE_BENCH_FORMATS] = {{0}};
     enum ce_status status = CE_OK;
@@ -406,6 +409,7 @@ static void free_job(struct job *job)
     ce_limits_close(&job->results.limits);
     ce_memory_unmap(job->weights, job->weights_bytes);
     free(job->x);
+    free(job->blocks);
     free(job->y);
     free(job->sample);
     free(job->results.result);

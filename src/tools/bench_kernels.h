@@ -25,12 +25,13 @@ struct ce_bench_product {
     size_t inputs;
     size_t rows;
     const float *x;
+    struct ce_quantised_block *blocks; /* scratch [rows][blocks of inputs] */
     float *y;
 };
 
 struct ce_bench_format {
     const char *name;
-    enum ce_dtype dtype; /* for those that are a type of elements */
+    enum ce_dtype dtype;
     /* What the weights take, and making them from F32. */
     size_t (*bytes)(const struct ce_bench_format *format,
                     size_t outputs,
@@ -47,7 +48,7 @@ struct ce_bench_format {
 };
 
 /* The formats of the kernel table, and at last OpenBLAS to compare with. */
-enum { CE_BENCH_FORMATS = 4 };
+enum { CE_BENCH_FORMATS = 6 };
 extern const struct ce_bench_format ce_bench_formats[CE_BENCH_FORMATS];
 
 /* ---- attention (bench_kernels_attend.c) ---- */

@@ -1,14 +1,15 @@
 /* bench_kernels_formats.c - the table of ways to keep and use weights */
 
 #include "kernels/blas/sgemm.h"
+#include "model/weights.h"
 #include "tools/bench_kernels.h"
 
 #include <string.h>
 
 static size_t
-element_bytes(const struct ce_bench_format *format, size_t outputs, size_t inputs)
+matrix_bytes(const struct ce_bench_format *format, size_t outputs, size_t inputs)
 {
-    return outputs * inputs * ce_dtype_size(format->dtype);
+    return ce_weights_matrix_bytes(format->dtype, outputs, inputs);
 }
 
 static void pack_elements(const struct ce_bench_format *format,
@@ -31,20 +32,36 @@ static void pack_elements(const struct ce_bench_format *format,
     }
 }
 
-static void multiply_elements(const struct ce_bench_format *format,
-                              const struct ce_bench_product *product,
-                              const void *packed)
+static void pack_panels(const struct ce_bench_format *format,
+                        void *packed,
+                        const float *weights,
+                        size_t outputs,
+                        size_t inputs)
+{
+    const struct ce_matrix from = {CE_DTYPE_F32, outputs, inputs, weights};
+    const enum ce_quantisation quantisation =
+        format->dtype == CE_DTYPE_Q8 ? CE_QUANTISATION_Q8 : CE_QUANTISATION_Q4;
+
+#pragma omp parallel for schedule(static)
+    for (size_t panel = 0; panel < ce_quantised_panels(outputs); panel++) {
+        (void)ce_quantise_panels(packed, quantisation, &from, panel, 1);
+    }
+}
+
+static void multiply_by_kernels(const struct ce_bench_format *format,
+                                const struct ce_bench_product *product,
+                                const void *packed)
 {
     const struct ce_matrix matrix = {
         format->dtype, product->outputs, product->inputs, packed};
+    struct ce_rows x = {.values = product->x, .stride = product->inputs};
 
-    ce_matmul_parallel(product->kernels,
-                       product->y,
-                       product->outputs,
-                       product->x,
-                       product->inputs,
-                       product->rows,
-                       &matrix);
+    if (ce_dtype_is_packed(format->dtype)) {
+        ce_rows_quantise(
+            product->kernels, &x, product->blocks, product->rows, product->inputs);
+    }
+    ce_product_parallel(
+        product->kernels, product->y, product->outputs, &x, product->rows, &matrix);
 }
 
 static void multiply_blas(const struct ce_bench_format *format,
@@ -61,8 +78,10 @@ static void multiply_blas(const struct ce_bench_format *format,
 }
 
 const struct ce_bench_format ce_bench_formats[CE_BENCH_FORMATS] = {
-    {"f32", CE_DTYPE_F32, element_bytes, pack_elements, multiply_elements},
-    {"bf16", CE_DTYPE_BF16, element_bytes, pack_elements, multiply_elements},
-    {"f16", CE_DTYPE_F16, element_bytes, pack_elements, multiply_elements},
-    {"openblas", CE_DTYPE_F32, element_bytes, pack_elements, multiply_blas},
+    {"f32", CE_DTYPE_F32, matrix_bytes, pack_elements, multiply_by_kernels},
+    {"bf16", CE_DTYPE_BF16, matrix_bytes, pack_elements, multiply_by_kernels},
+    {"f16", CE_DTYPE_F16, matrix_bytes, pack_elements, multiply_by_kernels},
+    {"q8", CE_DTYPE_Q8, matrix_bytes, pack_panels, multiply_by_kernels},
+    {"q4", CE_DTYPE_Q4, matrix_bytes, pack_panels, multiply_by_kernels},
+    {"openblas", CE_DTYPE_F32, matrix_bytes, pack_elements, multiply_blas},
 };

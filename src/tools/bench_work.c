@@ -53,7 +53,7 @@ void ce_work_add(struct ce_work *work,
 
 static uint64_t matrix_bytes(const struct ce_matrix *matrix)
 {
-    return (uint64_t)matrix->outputs * matrix->inputs * ce_dtype_size(matrix->dtype);
+    return ce_weights_matrix_bytes(matrix->dtype, matrix->outputs, matrix->inputs);
 }
 
 /* Full experts that this rank holds, over all layers. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 static const char *const combines[] = {"ordered", "partial", NULL};
+static const char *const formats[] = {"stored", "bf16", "q8", "q4", NULL};
 static const char *const wires[] = {"f32", "bf16", "int8", NULL};
 
 const struct ce_option ce_model_options[] = {
@@ -47,6 +48,24 @@ const struct ce_option ce_model_options[] = {
      .max = INT_MAX,
      .help = "Drop the N activated experts with the lowest routing weights without "
              "compensation: the ablation to compare with."},
+    {.name = "weights",
+     .kind = CE_OPTION_STRING,
+     .argument = "FORMAT",
+     .field = offsetof(struct ce_model_values, weights),
+     .initial = "stored",
+     .choices = formats,
+     .help =
+         "The experts' weights in memory: stored, exactly as in the checkpoint; bf16, "
+         "rounded; q8 and q4, quantised to 8 or 4 bits with a scale for every 32 "
+         "(8.5 and 4.5 bits a weight)."},
+    {.name = "dense-weights",
+     .kind = CE_OPTION_STRING,
+     .argument = "FORMAT",
+     .field = offsetof(struct ce_model_values, dense_weights),
+     .initial = "stored",
+     .choices = formats,
+     .help = "The same for the matrices of attention and the output layer. Router, "
+             "embedding and norms stay as they are stored."},
     {.name = "wire",
      .kind = CE_OPTION_STRING,
      .argument = "FORMAT",
@@ -109,8 +128,11 @@ const struct ce_option ce_run_options[] = {
      .field = offsetof(struct ce_run_values, deadline_ms),
      .initial = "120000",
      .env = "CEMOE_DEADLINE_MS",
-     .help = "Longest wait for another rank in a step before the job ends and says who "
-             "is missing; 0 waits for ever."},
+     .help =
+         "Longest wait for another rank in a step. When it passes, each waiting rank "
+         "says where it is and who is missing, and the job ends with exit code 1. "
+         "30 times as long while starting, loading and leaving MPI; 0 waits for "
+         "ever."},
     {.name = "step-tokens",
      .kind = CE_OPTION_SIZE,
      .argument = "N",

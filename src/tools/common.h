@@ -17,6 +17,8 @@ struct ce_model_values {
     const char *compressed_experts;
     int compressed; /* -1: by the checkpoint */
     int truncated;
+    const char *weights;
+    const char *dense_weights;
     const char *wire;
     const char *combine;
 };

@@ -126,20 +126,10 @@ static const struct ce_option options[] = {
              "\"ids\", \"text\", \"finish_reason\"}]}."},
     {0}};
 
-/* Rank 0 reads, all ranks get: files and standard input need be only there. */
-static enum ce_status share_prompts(struct job *job, struct ce_error *err)
+static enum ce_status
+read_prompts(const void *values, char **text, size_t *bytes, struct ce_error *err)
 {
-    char *input = NULL;
-    size_t bytes = 0;
-    enum ce_status status = CE_OK;
-
-    if (job->session.transport->rank == 0) {
-        status = ce_prompts_read(&job->values->prompt, &input, &bytes, err);
-    }
-    status = ce_session_share(
-        &job->session, status, input, bytes, &job->input, &job->input_bytes, err);
-    free(input);
-    return status;
+    return ce_prompts_read(values, text, bytes, err);
 }
 
 static enum ce_status encode_prompts(struct job *job, struct ce_error *err)
@@ -425,7 +415,13 @@ static enum ce_status check_prompts(struct job *job, struct ce_error *err)
 /* What the command needs before the engine, each phase agreed upon. */
 static enum ce_status prepare(struct job *job, struct ce_error *err)
 {
-    enum ce_status status = share_prompts(job, err);
+    /* Rank 0 reads, all ranks get: files and standard input need be only there. */
+    enum ce_status status = ce_session_share(&job->session,
+                                             read_prompts,
+                                             &job->values->prompt,
+                                             &job->input,
+                                             &job->input_bytes,
+                                             err);
 
     if (status != CE_OK) {
         return status;

@@ -82,7 +82,8 @@ static enum ce_status check_tensors(const struct ce_inspection *inspection,
     memset(s->owned, 1, experts);
     request.owned = s->owned;
     if (!inspection->has_weights) {
-        return ce_weights_plan_dummy(&s->plan, config, s->owned, err);
+        return ce_weights_plan_dummy(
+            &s->plan, config, s->owned, (struct ce_weight_formats){0}, err);
     }
     return ce_weights_plan(&s->plan, &request, err);
 }
@@ -153,6 +154,7 @@ count_slot(void *context, const struct ce_tensor_slot *slot, struct ce_error *er
 
     (void)err;
     switch (slot->role) {
+    case CE_TENSOR_EXACT:
     case CE_TENSOR_MATRIX:
         *matrix_count(counting, slot) += values;
         break;

@@ -5,6 +5,7 @@
 #include "base/version.h"
 #include "comm/transport.h"
 #include "tools/commands.h"
+#include "tools/test_fault.h"
 
 #include <stdio.h>
 
@@ -52,7 +53,8 @@ static const struct ce_command *const commands[] = {&ce_command_generate,
 static const struct ce_manual_section sections[] = {
     {"EXIT STATUS",
      "  0  done\n"
-     "  1  failed: one line on standard error says what and where\n"
+     "  1  failed: one line on standard error says what and where (when a deadline "
+     "passes, one of each waiting rank)\n"
      "  2  wrong usage\n"
      "  3  ran, but a check did not hold\n"
      "  4  stopped early, can be resumed"},
@@ -64,10 +66,10 @@ static const struct ce_manual_section sections[] = {
      "keeps threads that wait from spinning on processors others need.\n\n"
      "CEMOE_ISA forces a kernel set (ref, avx2). CEMOE_MEMORY_LIMIT (bytes) makes the "
      "machine look smaller. CEMOE_LATENCY_US holds every message from another rank "
-     "back "
-     "for so many microseconds, as a slower network would. CEMOE_MODEL, "
-     "CEMOE_TRANSPORT and CEMOE_DEADLINE_MS are "
-     "defaults of the options of these names."},
+     "back for so many microseconds, as a slower network would. CEMOE_MODEL, "
+     "CEMOE_TRANSPORT and CEMOE_DEADLINE_MS are defaults of the options of these "
+     "names. "
+     "CEMOE_TEST_FAULT makes a rank fail, for tests."},
     {0}};
 
 const struct ce_program ce_program_cemoe = {
@@ -121,7 +123,8 @@ int main(int argc, char **argv)
     int code = CE_EXIT_DONE;
 
     init_log();
-    if (ce_command_line_parse(&line, &ce_program_cemoe, argc, argv, &err) != CE_OK) {
+    if (ce_command_line_parse(&line, &ce_program_cemoe, argc, argv, &err) != CE_OK ||
+        ce_test_fault_read(&err) != CE_OK) {
         code = usage_error(&err);
     } else if (line.request != CE_REQUEST_RUN) {
         code = print_request(&line);

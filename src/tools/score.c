@@ -71,19 +71,20 @@ static const struct ce_option options[] = {
          "\"logprobs\" (null where not scored)."},
     {0}};
 
+static enum ce_status
+read_text(const void *path, char **text, size_t *bytes, struct ce_error *err)
+{
+    return ce_file_read(path, TEXT_LIMIT, text, bytes, err);
+}
+
 /* Rank 0 reads the text, all ranks encode it. */
 static enum ce_status prepare(struct job *job, struct ce_error *err)
 {
-    char *read = NULL;
     char *text = NULL;
     size_t bytes = 0;
-    enum ce_status status = CE_OK;
+    enum ce_status status = ce_session_share(
+        &job->session, read_text, job->values->file, &text, &bytes, err);
 
-    if (job->session.transport->rank == 0) {
-        status = ce_file_read(job->values->file, TEXT_LIMIT, &read, &bytes, err);
-    }
-    status = ce_session_share(&job->session, status, read, bytes, &text, &bytes, err);
-    free(read);
     if (status != CE_OK) {
         return status;
     }

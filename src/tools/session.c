@@ -5,11 +5,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "comm/collective.h"
+#include "tools/test_fault.h"
+#include "tools/watch.h"
 
+#include <inttypes.h>
 #include <omp.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static enum ce_log_level chosen_level(const struct ce_run_values *run)
@@ -108,6 +113,50 @@ static enum ce_status check_threads(struct ce_transport *transport,
     return status;
 }
 
+/* Starting and ending MPI take long on a busy machine, whatever a step takes. */
+#define WATCH_FACTOR 30
+
+/* A deadline for what MPI does on its own; it cannot say who is missing. */
+static void watch(const struct ce_session *session, const char *stage)
+{
+    uint64_t ms = session->run->deadline_ms;
+    char line[256];
+    int rank;
+    int ranks;
+
+    ms = ms < UINT64_MAX / WATCH_FACTOR ? ms * WATCH_FACTOR : 0;
+    ce_transport_launcher(&rank, &ranks);
+    (void)snprintf(line,
+                   sizeof(line),
+                   "cemoe[rank %d]: error: %s: rank %d: stage %s: MPI has waited for "
+                   "%" PRIu64 " ms: is another rank missing?",
+                   rank,
+                   session->command,
+                   rank,
+                   stage,
+                   ms);
+    ce_watch_begin(ms, line);
+}
+
+static enum ce_status start_transport(struct ce_session *session, struct ce_error *err)
+{
+    const struct ce_activity now = {.stage = "start"};
+    int rank;
+    int ranks;
+
+    ce_transport_launcher(&rank, &ranks);
+    enum ce_status status = ce_test_fault_meet(rank, &now, err);
+    if (status == CE_OK) {
+        watch(session, now.stage);
+        status = ce_transport_create(&session->transport,
+                                     session->run->transport,
+                                     session->run->deadline_ms,
+                                     err);
+        ce_watch_end();
+    }
+    return status;
+}
+
 enum ce_status ce_session_open(struct ce_session *session,
                                const char *command,
                                const struct ce_run_values *run,
@@ -116,13 +165,12 @@ enum ce_status ce_session_open(struct ce_session *session,
     enum ce_status status = CE_OK;
 
     *session = (struct ce_session){.command = command, .run = run};
-    status =
-        ce_transport_create(&session->transport, run->transport, run->deadline_ms, err);
-    if (status != CE_OK) {
-        return status;
+    status = start_transport(session, err);
+    if (status == CE_OK) {
+        ce_log_init(chosen_level(run), session->transport->rank);
+        ce_test_fault_install(session->transport);
     }
-    ce_log_init(chosen_level(run), session->transport->rank);
-    return CE_OK;
+    return status;
 }
 
 struct ce_engine_options ce_session_engine_options(const struct ce_session *session,
@@ -135,6 +183,8 @@ struct ce_engine_options ce_session_engine_options(const struct ce_session *sess
     options.compressed_experts = model->compressed_experts;
     options.compressed = model->compressed;
     options.truncated = model->truncated;
+    options.weights = model->weights;
+    options.dense_weights = model->dense_weights;
     options.wire = model->wire;
     options.combine = model->combine;
     options.overlap = session->run->overlap;
@@ -159,62 +209,54 @@ enum ce_status ce_session_load(struct ce_session *session,
     return status;
 }
 
-enum ce_status ce_session_share(struct ce_session *session,
-                                enum ce_status status,
-                                const void *data,
-                                size_t bytes,
-                                char **copy,
-                                size_t *copied,
-                                struct ce_error *err)
+/* All ranks meet before they leave, so that one that does not come is named: MPI's own
+ * end would wait for it and say nothing. */
+static enum ce_status meet_at_end(struct ce_session *session, struct ce_error *err)
 {
-    struct ce_bytes shared = {0};
+    enum ce_status status = ce_transport_enter(session->transport, "end", CE_OK, err);
 
-    *copy = NULL;
-    /* Rank 0 may still be reading what somebody types: no deadline for this. */
-    session->transport->deadline_ms = 0;
-    status = ce_agree(session->transport, status, err);
-    session->transport->deadline_ms = session->run->deadline_ms;
-    if (status == CE_OK) {
-        status = ce_broadcast(
-            session->transport, (struct ce_bytes){data, bytes}, &shared, err);
-    }
-    if (status != CE_OK) {
-        return status;
-    }
-    *copy = malloc(shared.bytes + 1);
-    *copied = shared.bytes;
-    if (*copy == NULL) {
-        status = ce_fail(err, CE_ERR_NOMEM, "no memory for %zu bytes", shared.bytes);
-    } else {
-        if (shared.bytes > 0) {
-            memcpy(*copy, shared.data, shared.bytes);
-        }
-        (*copy)[shared.bytes] = '\0';
-    }
     return ce_agree(session->transport, status, err);
+}
+
+/* The ranks no longer agree on where they are, so each says what it knows. The first
+ * to do so must not end the job before the others have: they began to wait a little
+ * later. And the launcher may have noticed a rank that died; then it shall say so. */
+#define GRACE_NS 900000000L
+
+static void end_apart(struct ce_session *session, const struct ce_error *err)
+{
+    const struct timespec grace = {.tv_nsec = GRACE_NS};
+
+    ce_log(CE_LOG_ERROR, "%s: %s", session->command, err->text);
+    (void)nanosleep(&grace, NULL);
+    if (session->transport != NULL) {
+        ce_transport_abort(session->transport, CE_EXIT_FAILED);
+    }
 }
 
 int ce_session_close(struct ce_session *session,
                      enum ce_status status,
                      const struct ce_error *err)
 {
-    int code = CE_EXIT_DONE;
+    struct ce_transport *transport = session->transport;
+    struct ce_error own = *err;
 
-    if (status != CE_OK) {
-        bool started = session->transport != NULL;
-        bool alone = started && session->transport->failed;
-
-        code = session->check_failed ? CE_EXIT_CHECK : CE_EXIT_FAILED;
-        if (ce_log_is_speaker() || alone || !started) {
-            ce_log(CE_LOG_ERROR, "%s: %s", session->command, err->text);
-        }
-        if (alone) { /* the ranks no longer agree on where they are */
-            ce_transport_abort(session->transport, code);
-        }
+    if (status == CE_OK) {
+        status = meet_at_end(session, &own);
+    }
+    if (transport != NULL ? transport->failed : status == CE_ERR_TIMEOUT) {
+        end_apart(session, &own);
+    } else if (status != CE_OK && (ce_log_is_speaker() || transport == NULL)) {
+        ce_log(CE_LOG_ERROR, "%s: %s", session->command, own.text);
     }
     ce_engine_destroy(session->engine);
-    ce_transport_destroy(session->transport);
+    watch(session, "end");
+    ce_transport_destroy(transport);
+    ce_watch_end();
     session->engine = NULL;
     session->transport = NULL;
-    return code;
+    if (status == CE_OK) {
+        return CE_EXIT_DONE;
+    }
+    return session->check_failed ? CE_EXIT_CHECK : CE_EXIT_FAILED;
 }

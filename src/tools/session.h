@@ -42,18 +42,23 @@ CE_MUST_CHECK enum ce_status ce_session_report(struct ce_session *session,
                                                uint64_t new_tokens,
                                                struct ce_error *err);
 
-/* Ends the job with `status`; prints the failure, once, and returns the exit
- * code. Collective when status is one all ranks have. */
+/* Ends the job with `status`; prints the failure, once, or on every rank when they no
+ * longer agree, and returns the exit code. Collective when status is one all ranks
+ * have. */
 int ce_session_close(struct ce_session *session,
                      enum ce_status status,
                      const struct ce_error *err);
 
-/* Text that rank 0 has (or failed to get, in `status`), for all ranks: a copy in
- * malloc'ed memory. Collective. */
+/* Reads what `values` names into malloc'ed memory, which the caller frees also after a
+ * failure; *text is NULL and *bytes 0 before. May be called on a thread of its own. */
+typedef enum ce_status
+ce_session_source(const void *values, char **text, size_t *bytes, struct ce_error *err);
+
+/* Has rank 0 call `source`, however long that takes, and gives all ranks a copy of the
+ * text in malloc'ed memory. Collective. */
 CE_MUST_CHECK enum ce_status ce_session_share(struct ce_session *session,
-                                              enum ce_status status,
-                                              const void *data,
-                                              size_t bytes,
+                                              ce_session_source *source,
+                                              const void *values,
                                               char **copy,
                                               size_t *copied,
                                               struct ce_error *err);

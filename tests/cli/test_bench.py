@@ -92,16 +92,16 @@ def kernels(test, *options):
 class Kernels(cemoe.TestCase):
     SHAPES = [("expert in", INTERMEDIATE, HIDDEN), ("expert out", HIDDEN, INTERMEDIATE),
               ("attention q, o", HIDDEN, HIDDEN), ("router", EXPERTS, HIDDEN), ("logits", VOCABULARY, HIDDEN)]
-    BYTES = {"f32": 4, "bf16": 2, "f16": 2, "openblas": 4}
+    BITS = {"f32": 32, "bf16": 16, "f16": 16, "q8": 8.5, "q4": 4.5, "openblas": 32}
 
     def test_every_shape_in_every_format(self):
         result = kernels(self, "--rows", 1, 7, "--positions", 20, "--read-bytes", 0, "--json").json()
         products = [one for one in result["results"] if one["name"] != "attention"]
         self.assertEqual([(one["name"], one["outputs"], one["inputs"], one["rows"], one["format"]) for one in products],
-                         [(*shape, rows, format) for shape in self.SHAPES for rows in (1, 7) for format in self.BYTES])
+                         [(*shape, rows, format) for shape in self.SHAPES for rows in (1, 7) for format in self.BITS])
         for one in products:
             values = one["outputs"] * one["inputs"]
-            self.assertEqual(one["bytes"], self.BYTES[one["format"]] * values)
+            self.assertEqual(one["bytes"], self.BITS[one["format"]] * values / 8)
             self.assertEqual(one["flops"], 2 * one["rows"] * values)
             self.assertGreater(one["seconds"]["min"], 0)
             self.assertNotIn("of_read", one)

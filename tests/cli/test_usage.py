@@ -92,6 +92,15 @@ class WrongUsage(cemoe.TestCase):
         self.assert_usage(["inspect", *model, "--ranks", "0"], "--ranks")
         self.assert_usage(["inspect", *model, "superfluous"], "superfluous")
 
+    def test_faults_for_tests(self):
+        for value in ("", "stop", "stop:0:0:0:nowhere", "stops:0:1:0:embed", "stop:0:-1:0:embed", "stop:0:1:0:embed:",
+                      "stop:0::0:embed", "stop:0:1:99999999999999999999:embed"):
+            with self.subTest(value):
+                done = cemoe.run("inspect", "--model", cemoe.MODEL, CEMOE_TEST_FAULT=value)
+                self.assertEqual(done.code, 2)
+                self.assertEqual(done.out, "")
+                self.assertIn(f"CEMOE_TEST_FAULT={value} is not", done.err)
+
     def test_what_is_required(self):
         self.assert_usage(["inspect"], "--model DIR is required")
         self.assert_usage(["score", "--model", cemoe.MODEL], "--file FILE is required")

@@ -13,6 +13,8 @@ EXPECTED = {
     "late-exit": (3, TIMEOUT + "none"),
     "unsent": (42, TIMEOUT + "rank 2"),
     "leaves": (42, TIMEOUT + "none"),
+    "unprepared": (42, r"rank [01]: control round \d+: no message after 1000 ms from rank 2 \(of 3, 2 here\)"),
+    "stays": (3, "has left"),
     "killed": (128 + 9, None),
     "lost": (42, "rank [01]: ucx has lost rank 2: "),
     "malformed": (42, NONSENSE),
@@ -56,6 +58,8 @@ def main(program, fault, transport="mpi"):
             wrong.append(f"a rank said: {line}")
         if fault not in NO_DEADLINE and not DEADLINE_MS <= int(waited) <= DEADLINE_MS + 1000:
             wrong.append(f"a rank waited {waited} ms")
+    if fault == "stays" and not re.search(r"rank [01]: control round \d+: no message after 1000 ms from rank 2 ", run.stderr):
+        wrong.append("leaving named no rank")
     limit = time.monotonic() + 10
     while (left := processes_with(token)) and time.monotonic() < limit:
         time.sleep(0.1)

@@ -36,6 +36,7 @@ static int misbehave(struct ce_transport *t, const char *fault)
     if (strcmp(fault, "leaves") != 0) {
         (void)sleep(TOO_LONG_SECONDS);
     }
+    t->deadline_ms = TOO_LONG_SECONDS * UINT64_C(1000); /* the others shall find it */
     ce_transport_destroy(t);
     return EXIT_SUCCESS;
 }
@@ -49,6 +50,30 @@ static int report(const struct ce_error *err, uint64_t begin_ns)
     return EXIT_AFTER_ERROR;
 }
 
+/* The last rank does not come to the end. */
+static int leave(struct ce_transport *t)
+{
+    const struct ce_error left = {.text = "has left"};
+    const uint64_t begin_ns = ce_clock_ns();
+
+    t->deadline_ms = DEADLINE_MS;
+    ce_transport_destroy(t);
+    return report(&left, begin_ns);
+}
+
+static enum ce_status
+meet_last_rank(struct ce_transport *t, const char *fault, struct ce_error *err)
+{
+    const struct ce_message_size sizes[CE_SLOT_COUNT] = {
+        {1 << 10, 1 << 10}, {1 << 10, 1 << 10}, {1 << 10, 1 << 10}};
+
+    if (strcmp(fault, "unprepared") == 0) {
+        return ce_transport_prepare(t, sizes, err);
+    }
+    enum ce_status status = ce_exchange_start(t, CE_SLOT_DISPATCH, to_each, err);
+    return status == CE_OK ? ce_exchange_finish(t, CE_SLOT_DISPATCH, err) : status;
+}
+
 static int take_part(struct ce_transport *t, const char *fault)
 {
     const uint64_t deadline_ms =
@@ -60,10 +85,7 @@ static int take_part(struct ce_transport *t, const char *fault)
     if (strcmp(fault, "unsent") == 0) {
         to_each[t->ranks - 1] = (struct ce_bytes){large, sizeof(large)};
     }
-    enum ce_status status = ce_exchange_start(t, CE_SLOT_DISPATCH, to_each, &err);
-    if (status == CE_OK) {
-        status = ce_exchange_finish(t, CE_SLOT_DISPATCH, &err);
-    }
+    enum ce_status status = meet_last_rank(t, fault, &err);
     int code = status == CE_OK ? EXIT_SUCCESS : report(&err, begin_ns);
     if (strcmp(fault, "late-exit") != 0) {
         ce_transport_abort(t, ABORT_CODE);
@@ -88,5 +110,8 @@ int main(int argc, char **argv)
     if (ce_transport_create(&t, name, DEADLINE_MS, &err) != CE_OK) {
         return report(&err, ce_clock_ns());
     }
-    return t->rank == t->ranks - 1 ? misbehave(t, argv[1]) : take_part(t, argv[1]);
+    if (t->rank == t->ranks - 1) {
+        return misbehave(t, argv[1]);
+    }
+    return strcmp(argv[1], "stays") == 0 ? leave(t) : take_part(t, argv[1]);
 }

@@ -210,6 +210,26 @@ static void check_traffic(struct run *run)
             row_bytes + pair_bytes);
 }
 
+/* Overlap is what it says: with it, and messages that come late, a rank with tokens
+ * runs its own rows before those of others; without it a layer is one batch. */
+static void check_batches(struct run *run)
+{
+    const struct ce_engine *engine = run->engine;
+    uint64_t values[4] = {engine->moe.counters.batches,
+                          engine->counters.steps * engine->config.layers};
+
+    add_over_ranks(run, values, 2);
+    REQUIRE(engine->overlap != CE_OVERLAP_OFF || values[0] <= values[1],
+            "%" PRIu64 " batches in %" PRIu64 " layers without overlap",
+            values[0],
+            values[1]);
+    REQUIRE(engine->overlap != CE_OVERLAP_ON || run->transport->latency_ns == 0 ||
+                run->transport->ranks == 1 || values[0] > values[1],
+            "%" PRIu64 " batches in %" PRIu64 " layers with overlap",
+            values[0],
+            values[1]);
+}
+
 /* Each expert is here exactly if the placement says so. */
 static void check_residence(struct run *run)
 {
@@ -268,6 +288,7 @@ int main(int argc, char **argv)
     open_run(&run, argv);
     check_residence(&run);
     check_traffic(&run);
+    check_batches(&run);
     print_hash(&run);
     free(run.logits);
     ce_engine_destroy(run.engine);

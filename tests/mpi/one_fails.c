@@ -1,10 +1,11 @@
 /* one_fails.c - a failure of one rank ends the call on all ranks, alike and soon
  *
- *     one_fails MODEL WIRE KIND   (on 3 ranks; the kinds are at the end)
+ *     one_fails MODEL TRANSPORT WIRE COMBINE OVERLAP KIND...
+ *                                         (on 3 ranks; the kinds are at the end)
  *
- * Every rank prints one line with what the call returned, which check_one_fails.py
- * compares. Before and after it a good step is run on new sequences: the ranks are
- * still in step, and what is not damaged has the same bits.
+ * For each kind every rank prints one line with what the call returned, which
+ * check_one_fails.py compares. Before and after it a good step is run on new sequences:
+ * the ranks are still in step, and what is not damaged has the same bits.
  */
 
 #include "base/clock.h"
@@ -17,7 +18,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#define SETTINGS     5 /* arguments before the kinds */
 #define RANKS        3
 #define TOKENS       40
 #define DEADLINE_MS  30000
@@ -39,17 +42,19 @@ struct run {
     struct ce_error err;
 };
 
-static void open_run(struct run *run, const char *model, const char *wire)
+static void open_run(struct run *run, char **setting)
 {
     struct ce_engine_options options;
 
     ce_engine_options_init(&options);
-    options.model = model;
-    options.wire = wire;
+    options.model = setting[0];
+    options.wire = setting[2];
+    options.combine = setting[3];
+    options.overlap = setting[4];
     options.step_tokens = 2 * TOKENS;
     options.step_logits = TOKENS;
     options.cache_tokens = 64;
-    REQUIRE(ce_transport_create(&run->transport, "auto", DEADLINE_MS, &run->err) ==
+    REQUIRE(ce_transport_create(&run->transport, setting[1], DEADLINE_MS, &run->err) ==
                 CE_OK,
             "%s",
             run->err.text);
@@ -189,6 +194,48 @@ static enum ce_status fail_experts(struct run *run)
     return step_damaged(run, RANKS - 1, gate->data, sizeof(uint16_t));
 }
 
+/* ---- a failure when some results have left already ---- */
+
+#define LATE_LAYER 1
+#define TRIES      20
+#define DELAY_NS   100000000L
+
+/* Rank 0 is slow to send its rows, so rank 2 runs its experts before they come; then it
+ * fails, on rows of rank 0, when its results for rank 1 have left. */
+static enum ce_status
+fail_when_answered(void *context, const struct ce_activity *now, struct ce_error *err)
+{
+    const struct timespec delay = {.tv_nsec = DELAY_NS};
+    const struct run *run = context;
+
+    if (now->layer != LATE_LAYER) {
+        return CE_OK;
+    }
+    if (run->rank == 0 && strcmp(now->stage, "dispatch") == 0) {
+        (void)nanosleep(&delay, NULL);
+    }
+    if (run->rank == 2 && strcmp(now->stage, "experts") == 0 &&
+        run->engine->moe.answered[1]) {
+        return ce_fail(err, CE_ERR_NUMERIC, "failed when rank 1 was answered");
+    }
+    return CE_OK;
+}
+
+/* Again when rank 1 was slow, too, and all rows came at once. Needs overlap "on". */
+static enum ce_status fail_late(struct run *run)
+{
+    struct ce_activity *now = &run->transport->activity;
+    enum ce_status status = CE_OK;
+
+    now->on_enter = fail_when_answered;
+    now->context = run;
+    for (int i = 0; i < TRIES && status == CE_OK; i++) {
+        status = step_with(run, 0, 1);
+    }
+    now->on_enter = NULL;
+    return status;
+}
+
 static void on_token(void *context, size_t request, int32_t id, enum ce_finish finish)
 {
     (void)context, (void)request, (void)id, (void)finish;
@@ -224,17 +271,26 @@ static const struct {
     {"attention", fail_attention},
     {"logits", fail_logits},
     {"prompt", fail_prompt},
+    {"late", fail_late},
 };
 
-static void run_kind(struct run *run, size_t kind)
+static void run_kind(struct run *run, const char *name)
 {
+    const size_t count = sizeof(kinds) / sizeof(kinds[0]);
+    size_t kind = 0;
+
+    while (kind < count && strcmp(name, kinds[kind].name) != 0) {
+        kind++;
+    }
+    REQUIRE(kind < count, "no such kind: %s", name);
     uint64_t wanted = hash_step(run);
     uint64_t since = ce_clock_ns();
     enum ce_status status = kinds[kind].fail(run);
     double seconds = (double)(ce_clock_ns() - since) / 1e9;
 
-    (void)printf("rank %d: %s of rank %d: %s\n",
+    (void)printf("rank %d: %s: %s of rank %d: %s\n",
                  run->rank,
+                 name,
                  ce_status_name(status),
                  run->err.rank,
                  status == CE_OK ? "" : run->err.text);
@@ -244,17 +300,14 @@ static void run_kind(struct run *run, size_t kind)
 
 int main(int argc, char **argv)
 {
-    const size_t count = sizeof(kinds) / sizeof(kinds[0]);
     struct run run = {0};
-    size_t kind = 0;
 
-    REQUIRE(argc == 4, "usage: one_fails MODEL WIRE KIND");
-    while (kind < count && strcmp(argv[3], kinds[kind].name) != 0) {
-        kind++;
+    REQUIRE(argc > SETTINGS,
+            "usage: one_fails MODEL TRANSPORT WIRE COMBINE OVERLAP KIND...");
+    open_run(&run, argv + 1);
+    for (int i = 1 + SETTINGS; i < argc; i++) {
+        run_kind(&run, argv[i]);
     }
-    REQUIRE(kind < count, "no such kind: %s", argv[3]);
-    open_run(&run, argv[1], argv[2]);
-    run_kind(&run, kind);
     ce_engine_destroy(run.engine);
     ce_transport_destroy(run.transport);
     return 0;

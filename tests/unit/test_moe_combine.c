@@ -65,7 +65,7 @@ static float answer(size_t token, size_t position, size_t i)
 static void reduce(struct scene *scene)
 {
     static float sums[RESULTS];
-    float scratch[WIDTH];
+    size_t scratch[TOKENS];
 
     for (size_t r = 0; r < scene->plan.ranks; r++) {
         size_t first = scene->plan.row_begin[r];
@@ -73,7 +73,7 @@ static void reduce(struct scene *scene)
                                         .row_mains = scene->plan.row_mains + first};
 
         ce_combine_reduce(&view,
-                          (const float *)(const void *)scene->results[r],
+                          scene->memory + scene->plan.assignment_begin[r] * WIDTH,
                           (unsigned char *)(sums + first * WIDTH),
                           &wire,
                           scratch);

@@ -29,6 +29,20 @@ void ce_multiply_avx2(float *y, const float *x, const float *w, size_t n);
 void ce_add_scaled_avx2(float *y, const float *x, float a, size_t n);
 void ce_rotate_avx2(float *x, const float *cosine, const float *sine, size_t n);
 void ce_attend_avx2(const struct ce_attend *a);
+void ce_quantise_rows_avx2(struct ce_quantised_block *blocks,
+                           size_t ld_blocks,
+                           const float *x,
+                           size_t ldx,
+                           size_t rows,
+                           size_t inputs);
+void ce_matmul_quantised_avx2(float *y,
+                              size_t ldy,
+                              const struct ce_quantised_block *x,
+                              size_t ldx,
+                              size_t rows,
+                              const struct ce_quantised_matrix *w,
+                              size_t first,
+                              size_t count);
 bool ce_all_finite_avx2(const float *x, size_t n);
 uint64_t ce_xor_words_avx2(const uint64_t *words, size_t n);
 

@@ -6,6 +6,8 @@ void ce_kernels_fill_avx2(struct ce_kernels *kernels)
 {
     kernels->name = "avx2";
     kernels->matmul = ce_matmul_avx2;
+    kernels->quantise_rows = ce_quantise_rows_avx2;
+    kernels->matmul_quantised = ce_matmul_quantised_avx2;
     kernels->rms_norm = ce_rms_norm_avx2;
     kernels->softmax = ce_softmax_avx2;
     kernels->silu_multiply = ce_silu_multiply_avx2;

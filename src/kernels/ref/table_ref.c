@@ -7,6 +7,8 @@ void ce_kernels_fill_ref(struct ce_kernels *kernels)
     *kernels = (struct ce_kernels){
         .name = "ref",
         .matmul = ce_matmul_ref,
+        .quantise_rows = ce_quantise_rows_ref,
+        .matmul_quantised = ce_matmul_quantised_ref,
         .rms_norm = ce_rms_norm_ref,
         .softmax = ce_softmax_ref,
         .silu_multiply = ce_silu_multiply_ref,
