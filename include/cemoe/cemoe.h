@@ -71,6 +71,7 @@ struct ce_engine_options {
     const char *weights;
     const char *dense_weights;
     const char *wire;    /* rows between ranks: "f32" (or NULL), "bf16", "int8" */
+    const char *kv;      /* keys and values in the cache: "f32" (or NULL), "bf16" */
     const char *combine; /* results summed by token: "ordered" (or NULL), "partial" */
     const char *overlap; /* of experts and exchange: "auto" (or NULL), "on", "off" */
     /* Experts on ranks: "contiguous" (or NULL), "strided", or a file of `cemoe plan`.

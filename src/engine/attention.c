@@ -8,8 +8,6 @@
 #include "engine/engine.h"
 
 #include <math.h>
-#include <omp.h>
-#include <string.h>
 
 static void add_bias(float *x, const float *bias, size_t n)
 {
@@ -41,26 +39,6 @@ rotate_heads(const struct ce_engine *engine, float *x, size_t heads, size_t posi
     }
 }
 
-/* Keys and values of one token into its page. */
-static void store_token(const struct ce_engine *engine, size_t layer, size_t token)
-{
-    const struct ce_config *config = &engine->config;
-    size_t n = config->head_dim;
-    size_t position = engine->batch.position[token];
-    size_t page = engine->batch.sequence[token]->page[position / CE_PAGE_TOKENS];
-    size_t at = position % CE_PAGE_TOKENS * n;
-    size_t row = token * config->kv_heads * n;
-
-    for (size_t h = 0; h < config->kv_heads; h++) {
-        memcpy(ce_kv_cache_keys(&engine->cache, page, layer, h) + at,
-               engine->act.k + row + h * n,
-               n * sizeof(float));
-        memcpy(ce_kv_cache_values(&engine->cache, page, layer, h) + at,
-               engine->act.v + row + h * n,
-               n * sizeof(float));
-    }
-}
-
 /* From raw projections to rotated q in place and k, v in the cache. */
 static void prepare_token(const struct ce_engine *engine,
                           const struct ce_layer_weights *layer,
@@ -88,36 +66,48 @@ static void prepare_token(const struct ce_engine *engine,
     }
     rotate_heads(engine, q, config->heads, position);
     rotate_heads(engine, k, config->kv_heads, position);
-    store_token(engine, layer_index, token);
+    ce_kv_cache_store(&engine->cache,
+                      engine->batch.sequence[token]->page,
+                      layer_index,
+                      position,
+                      k,
+                      v);
 }
 
+/* The queries of a span that belong to one kv head. */
 static void
-attend_head(struct ce_engine *engine, size_t layer, size_t token, size_t head)
+attend_span(struct ce_engine *engine, size_t layer, struct ce_span span, size_t kv_head)
 {
     const struct ce_config *config = &engine->config;
-    const struct ce_sequence *sequence = engine->batch.sequence[token];
-    struct ce_attention_scratch *scratch = &engine->scratch[omp_get_thread_num()];
+    const struct ce_batch *batch = &engine->batch;
     size_t n = config->head_dim;
-    size_t positions = (size_t)engine->batch.position[token] + 1;
-    size_t pages = (positions + CE_PAGE_TOKENS - 1) / CE_PAGE_TOKENS;
-    size_t kv_head = head / (config->heads / config->kv_heads);
-    size_t at = (token * config->heads + head) * n;
+    size_t group = config->heads / config->kv_heads;
+    size_t at = (span.first * config->heads + kv_head * group) * n;
 
-    for (size_t p = 0; p < pages; p++) {
-        scratch->keys[p] =
-            ce_kv_cache_keys(&engine->cache, sequence->page[p], layer, kv_head);
-        scratch->values[p] =
-            ce_kv_cache_values(&engine->cache, sequence->page[p], layer, kv_head);
+    engine->kernels->attend(&(struct ce_attend){
+        .kv = ce_kv_cache_view(
+            &engine->cache, batch->sequence[span.first]->page, layer, kv_head),
+        .first = batch->position[span.first],
+        .tokens = span.tokens,
+        .group = group,
+        .ld = config->heads * n,
+        .query = engine->act.q + at,
+        .out = engine->act.mixed + at,
+        .scale = 1.0F / sqrtf((float)n)});
+}
+
+/* The last tokens of a prompt attend most, so their tasks are begun first. */
+static void attend_all(struct ce_engine *engine, size_t layer)
+{
+    const struct ce_batch *batch = &engine->batch;
+    size_t kv_heads = engine->config.kv_heads;
+
+#pragma omp parallel for schedule(dynamic)
+    for (size_t task = 0; task < batch->spans * kv_heads; task++) {
+        size_t span = batch->spans - 1 - task / kv_heads;
+
+        attend_span(engine, layer, batch->span[span], task % kv_heads);
     }
-    engine->kernels->attend(&(struct ce_attend){.query = engine->act.q + at,
-                                                .keys = scratch->keys,
-                                                .values = scratch->values,
-                                                .page_tokens = CE_PAGE_TOKENS,
-                                                .positions = positions,
-                                                .head_dim = n,
-                                                .scale = 1.0F / sqrtf((float)n),
-                                                .scores = scratch->scores,
-                                                .out = engine->act.mixed + at});
 }
 
 struct ce_rows ce_engine_rows(const struct ce_engine *engine,
@@ -183,9 +173,6 @@ void ce_attention_run(struct ce_engine *engine, size_t layer_index)
     for (size_t t = 0; t < tokens; t++) {
         prepare_token(engine, layer, layer_index, t);
     }
-#pragma omp parallel for schedule(dynamic, 8) num_threads(engine->threads)
-    for (size_t task = 0; task < tokens * config->heads; task++) {
-        attend_head(engine, layer_index, task / config->heads, task % config->heads);
-    }
+    attend_all(engine, layer_index);
     project_out(engine, layer);
 }

@@ -133,6 +133,9 @@ static enum ce_status open_files(struct ce_engine *engine,
         status = ce_wire_by_name(&engine->wire, options->wire, err);
     }
     if (status == CE_OK) {
+        status = ce_kv_dtype_by_name(&engine->kv, options->kv, err);
+    }
+    if (status == CE_OK) {
         status = ce_combine_by_name(&engine->combine, options->combine, err);
     }
     if (status == CE_OK) {
@@ -226,7 +229,7 @@ static char *describe_job(const struct ce_engine *engine,
     int length =
         asprintf(&text,
                  "compressed=%zu\nmain-experts=%zu\nstep-tokens=%zu\nwire=%s\n"
-                 "combine=%s\n"
+                 "combine=%s\nkv=%s\n"
                  "placement=%s (%016" PRIx64 ")\n"
                  "weights=%s\ndense-weights=%s\ndummy=%s\nseed=%" PRIu64
                  "\ntensors=%016" PRIx64 "\ncompressed-experts=%016" PRIx64 "\n%s",
@@ -235,6 +238,7 @@ static char *describe_job(const struct ce_engine *engine,
                  options->step_tokens,
                  ce_wire_name(engine->wire),
                  ce_combine_name(engine->combine),
+                 ce_kv_dtype_name(engine->kv),
                  engine->placement.name,
                  ce_placement_hash(&engine->placement),
                  ce_weight_format_name(engine->formats.experts),
@@ -260,7 +264,7 @@ static enum ce_status compare_ranks(struct ce_engine *engine,
                              .options = job,
                              .config_hash = ce_config_hash(&engine->config),
                              .isa = (int)engine->isa,
-                             .threads = omp_get_max_threads(),
+                             .threads = engine->threads,
                              .host = host};
     int lowest = 0;
     enum ce_status status = CE_OK;
@@ -391,10 +395,11 @@ static void log_engine(const struct ce_engine *engine)
            engine->placement.name);
     ce_log(CE_LOG_INFO,
            "memory of rank 0: dense %.1f MiB, experts %.1f MiB, compressed tables %.2f "
-           "MiB, KV cache up to %.1f MiB, buffers up to %.1f MiB",
+           "MiB, KV cache in %s up to %.1f MiB, buffers up to %.1f MiB",
            (double)engine->plan.dense / 0x1p20,
            (double)engine->plan.experts / 0x1p20,
            (double)engine->plan.compressed / 0x1p20,
+           ce_kv_dtype_name(engine->kv),
            (double)engine->plan.cache / 0x1p20,
            (double)engine->plan.scratch / 0x1p20);
 }
@@ -475,6 +480,7 @@ enum ce_status ce_engine_create(struct ce_engine **out,
             transport, ce_fail(err, CE_ERR_NOMEM, "no memory for an engine"), err);
     }
     engine->transport = transport;
+    engine->threads = omp_get_max_threads();
     engine->options = *options;
     engine->options.model = NULL;
     engine->options.compressed_experts = NULL;
@@ -482,6 +488,7 @@ enum ce_status ce_engine_create(struct ce_engine **out,
     engine->options.weights = NULL;
     engine->options.dense_weights = NULL;
     engine->options.wire = NULL;
+    engine->options.kv = NULL;
     engine->options.combine = NULL;
     engine->options.overlap = NULL;
     engine->options.placement = NULL;

@@ -49,12 +49,20 @@ struct ce_memory_plan {
     size_t total;
 };
 
+/* Consecutive tokens of one sequence: what a task of attention works on. */
+struct ce_span {
+    uint32_t first;
+    uint32_t tokens;
+};
+
 /* The tokens of one step, flattened: token t is new in item[t] at position[t]. */
 struct ce_batch {
     size_t tokens;
     const struct ce_sequence **sequence; /* [step_tokens] */
     uint32_t *position;                  /* [step_tokens] */
     int32_t *id;                         /* [step_tokens] */
+    size_t spans;
+    struct ce_span *span; /* [step_tokens] */
     size_t rows;
     uint32_t *logits_token; /* [step_logits] the token of each row of logits */
 };
@@ -72,13 +80,6 @@ struct ce_activations {
     float *logits; /* [step_logits][vocab] */
     /* Inputs of packed dense matrices, the widest of them; NULL where none is. */
     struct ce_quantised_block *blocks;
-};
-
-/* Per OpenMP thread. */
-struct ce_attention_scratch {
-    const float **keys;   /* [pages of a sequence] */
-    const float **values; /* [pages of a sequence] */
-    float *scores;        /* [positions of a sequence] */
 };
 
 /* Sees values as a step computes them; for golden tests and debugging. `name` is
@@ -105,6 +106,7 @@ struct ce_engine {
     enum ce_wire_format wire;
     enum ce_combine combine;
     enum ce_overlap overlap;
+    enum ce_dtype kv; /* of the cache */
     enum ce_isa isa;
     const struct ce_kernels *kernels;
     struct ce_placement placement;
@@ -119,7 +121,6 @@ struct ce_engine {
     struct ce_batch batch;
     struct ce_activations act;
     int threads;
-    struct ce_attention_scratch *scratch; /* [threads] */
     uint32_t step;
     struct ce_observer observer; /* see is NULL: nobody */
     struct ce_engine_counters counters;

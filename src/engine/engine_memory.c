@@ -6,7 +6,6 @@
 #include "engine/engine.h"
 
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,6 +17,7 @@ static void take_batch(struct ce_engine *engine, struct ce_arena *arena)
     batch->sequence = ce_arena_take(arena, tokens, sizeof(batch->sequence[0]));
     batch->position = ce_arena_take(arena, tokens, sizeof(batch->position[0]));
     batch->id = ce_arena_take(arena, tokens, sizeof(batch->id[0]));
+    batch->span = ce_arena_take(arena, tokens, sizeof(batch->span[0]));
     batch->logits_token = ce_arena_take(
         arena, engine->options.step_logits, sizeof(batch->logits_token[0]));
 }
@@ -52,26 +52,6 @@ static void take_activations(struct ce_engine *engine, struct ce_arena *arena)
             arena, rows * ce_quantised_blocks(widest), sizeof(act->blocks[0]));
     }
     act->logits = take_rows(arena, engine->options.step_logits, config->vocab_size);
-}
-
-static void take_scratch(struct ce_engine *engine, struct ce_arena *arena)
-{
-    size_t pages = engine->sequence_positions / CE_PAGE_TOKENS;
-
-    engine->threads = omp_get_max_threads();
-    engine->scratch =
-        ce_arena_take(arena, (size_t)engine->threads, sizeof(engine->scratch[0]));
-    for (int i = 0; i < engine->threads; i++) {
-        struct ce_attention_scratch scratch = {
-            .keys = ce_arena_take(arena, pages, sizeof(scratch.keys[0])),
-            .values = ce_arena_take(arena, pages, sizeof(scratch.values[0])),
-            .scores = take_rows(arena, engine->sequence_positions, 1),
-        };
-
-        if (engine->scratch != NULL) {
-            engine->scratch[i] = scratch;
-        }
-    }
 }
 
 /* Angles as Hugging Face computes them: frequency and angle in F32; cosine and
@@ -129,13 +109,15 @@ void ce_engine_take(struct ce_engine *engine, struct ce_arena *arena)
         fill_rotary(engine);
     }
     before = arena->used;
-    ce_kv_cache_take(
-        &engine->cache, arena, &engine->config, engine->options.cache_tokens);
+    ce_kv_cache_take(&engine->cache,
+                     arena,
+                     &engine->config,
+                     engine->kv,
+                     engine->options.cache_tokens);
     engine->plan.cache = arena->used - before;
     take_batch(engine, arena);
     take_activations(engine, arena);
     take_moe(engine, arena);
-    take_scratch(engine, arena);
     engine->plan.scratch = arena->used - engine->plan.cache;
 }
 

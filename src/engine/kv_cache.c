@@ -2,21 +2,48 @@
 
 #include "engine/kv_cache.h"
 
+#include <string.h>
+
+enum ce_status
+ce_kv_dtype_by_name(enum ce_dtype *dtype, const char *name, struct ce_error *err)
+{
+    if (name != NULL && strcmp(name, "f32") != 0 && strcmp(name, "bf16") != 0) {
+        return ce_fail(err,
+                       CE_ERR_ARG,
+                       "unknown type of the KV cache \"%s\"; there are f32, bf16",
+                       name);
+    }
+    *dtype = name != NULL && strcmp(name, "bf16") == 0 ? CE_DTYPE_BF16 : CE_DTYPE_F32;
+    return CE_OK;
+}
+
+const char *ce_kv_dtype_name(enum ce_dtype dtype)
+{
+    return dtype == CE_DTYPE_BF16 ? "bf16" : "f32";
+}
+
+/* Elements of a row of values. */
+static size_t value_width(size_t head_dim)
+{
+    return (head_dim + CE_KV_LANES - 1) / CE_KV_LANES * CE_KV_LANES;
+}
+
 void ce_kv_cache_take(struct ce_kv_cache *cache,
                       struct ce_arena *arena,
                       const struct ce_config *config,
+                      enum ce_dtype dtype,
                       size_t tokens)
 {
-    size_t page_floats = 0;
-
-    *cache = (struct ce_kv_cache){.layers = config->layers,
+    *cache = (struct ce_kv_cache){.dtype = dtype,
+                                  .layers = config->layers,
                                   .kv_heads = config->kv_heads,
                                   .head_dim = config->head_dim};
     cache->pages = (tokens + CE_PAGE_TOKENS - 1) / CE_PAGE_TOKENS;
-    page_floats =
-        2 * cache->layers * cache->kv_heads * CE_PAGE_TOKENS * cache->head_dim;
+    cache->head_bytes =
+        CE_PAGE_TOKENS * value_width(cache->head_dim) * ce_dtype_size(dtype);
     cache->free_page = ce_arena_take(arena, cache->pages, sizeof(cache->free_page[0]));
-    cache->memory = ce_arena_take(arena, cache->pages, page_floats * sizeof(float));
+    cache->memory = ce_arena_take(
+        arena, cache->pages, 2 * cache->layers * cache->kv_heads * cache->head_bytes);
     if (cache->free_page == NULL) {
         return;
     }
@@ -26,32 +53,69 @@ void ce_kv_cache_take(struct ce_kv_cache *cache,
     cache->free_pages = cache->pages;
 }
 
-static float *find_head(const struct ce_kv_cache *cache,
-                        size_t page,
-                        size_t layer,
-                        size_t which,
-                        size_t head)
+/* Keys of a kv head in page 0; its values are kv_heads further. */
+static unsigned char *
+find_keys(const struct ce_kv_cache *cache, size_t layer, size_t head)
 {
-    size_t index =
-        ((page * cache->layers + layer) * 2 + which) * cache->kv_heads + head;
-
-    return cache->memory + index * CE_PAGE_TOKENS * cache->head_dim;
+    return cache->memory + (layer * 2 * cache->kv_heads + head) * cache->head_bytes;
 }
 
-float *ce_kv_cache_keys(const struct ce_kv_cache *cache,
-                        size_t page,
-                        size_t layer,
-                        size_t head)
+static size_t page_bytes(const struct ce_kv_cache *cache)
 {
-    return find_head(cache, page, layer, 0, head);
+    return cache->layers * 2 * cache->kv_heads * cache->head_bytes;
 }
 
-float *ce_kv_cache_values(const struct ce_kv_cache *cache,
-                          size_t page,
-                          size_t layer,
-                          size_t head)
+struct ce_kv ce_kv_cache_view(const struct ce_kv_cache *cache,
+                              const uint32_t *page,
+                              size_t layer,
+                              size_t head)
 {
-    return find_head(cache, page, layer, 1, head);
+    const unsigned char *keys = find_keys(cache, layer, head);
+
+    return (struct ce_kv){.dtype = cache->dtype,
+                          .head_dim = cache->head_dim,
+                          .keys = keys,
+                          .values = keys + cache->kv_heads * cache->head_bytes,
+                          .page = page,
+                          .page_bytes = page_bytes(cache)};
+}
+
+/* out[i * step] = x[i] */
+static void
+store(void *out, size_t at, size_t step, enum ce_dtype dtype, const float *x, size_t n)
+{
+    if (dtype == CE_DTYPE_BF16) {
+        for (size_t i = 0; i < n; i++) {
+            ((uint16_t *)out)[at + i * step] = ce_bf16_from_f32(x[i]);
+        }
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            ((float *)out)[at + i * step] = x[i];
+        }
+    }
+}
+
+void ce_kv_cache_store(const struct ce_kv_cache *cache,
+                       const uint32_t *page,
+                       size_t layer,
+                       size_t position,
+                       const float *keys,
+                       const float *values)
+{
+    const size_t n = cache->head_dim;
+    const size_t slot = position % CE_PAGE_TOKENS;
+    unsigned char *at = find_keys(cache, layer, 0) +
+                        page[position / CE_PAGE_TOKENS] * page_bytes(cache);
+
+    for (size_t h = 0; h < cache->kv_heads; h++, at += cache->head_bytes) {
+        store(at, slot, CE_PAGE_TOKENS, cache->dtype, keys + h * n, n);
+        store(at + cache->kv_heads * cache->head_bytes,
+              slot * value_width(n),
+              1,
+              cache->dtype,
+              values + h * n,
+              n);
+    }
 }
 
 enum ce_status ce_sequence_reserve(struct ce_kv_cache *cache,

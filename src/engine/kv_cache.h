@@ -1,7 +1,7 @@
 /* kv_cache.h - keys and values of all sequences of a rank, in pages
  *
- *   page p, layer l:  keys   [kv_heads][CE_PAGE_TOKENS][head_dim]
- *                     values [kv_heads][CE_PAGE_TOKENS][head_dim]
+ *   page p, layer l:  keys   [kv_heads] of the pages of struct ce_kv (kernels.h)
+ *                     values [kv_heads] alike
  *
  * A sequence has a list of page numbers, the same page in every layer; pages
  * come from one pool and go back when the sequence ends.
@@ -12,38 +12,52 @@
 
 #include "base/arena.h"
 #include "base/status.h"
+#include "kernels/kernels.h"
 #include "model/config.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-#define CE_PAGE_TOKENS 16
+#define CE_PAGE_TOKENS CE_KV_PAGE
 
 struct ce_kv_cache {
+    enum ce_dtype dtype; /* F32 or BF16 */
     size_t layers;
     size_t kv_heads;
     size_t head_dim;
     size_t pages;
-    float *memory;       /* [pages][layers][2][kv_heads][CE_PAGE_TOKENS][head_dim] */
-    uint32_t *free_page; /* stack of free pages */
+    size_t head_bytes;     /* keys or values of one kv head in one page */
+    unsigned char *memory; /* [pages][layers][2][kv_heads][head_bytes] */
+    uint32_t *free_page;   /* stack of free pages */
     size_t free_pages;
 };
+
+/* "f32" (or NULL) or "bf16". Errors: CE_ERR_ARG listing the names. */
+CE_MUST_CHECK enum ce_status
+ce_kv_dtype_by_name(enum ce_dtype *dtype, const char *name, struct ce_error *err);
+const char *ce_kv_dtype_name(enum ce_dtype dtype);
 
 /* Takes a cache for at least `tokens` tokens from the arena. */
 void ce_kv_cache_take(struct ce_kv_cache *cache,
                       struct ce_arena *arena,
                       const struct ce_config *config,
+                      enum ce_dtype dtype,
                       size_t tokens);
 
-/* Keys or values of one kv head in a page: [CE_PAGE_TOKENS][head_dim]. */
-float *ce_kv_cache_keys(const struct ce_kv_cache *cache,
-                        size_t page,
-                        size_t layer,
-                        size_t head);
-float *ce_kv_cache_values(const struct ce_kv_cache *cache,
-                          size_t page,
-                          size_t layer,
-                          size_t head);
+/* Keys and values of one kv head of a sequence with these pages, for attend. */
+struct ce_kv ce_kv_cache_view(const struct ce_kv_cache *cache,
+                              const uint32_t *page,
+                              size_t layer,
+                              size_t head);
+
+/* Keeps keys and values [kv_heads][head_dim] of a position in the sequence's page.
+ * BF16 rounds each to the nearest, by at most 2^-8 of it. */
+void ce_kv_cache_store(const struct ce_kv_cache *cache,
+                       const uint32_t *page,
+                       size_t layer,
+                       size_t position,
+                       const float *keys,
+                       const float *values);
 
 struct ce_sequence {
     struct ce_engine *engine;

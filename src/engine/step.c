@@ -121,6 +121,22 @@ static void flatten(struct ce_batch *batch, const struct ce_step_item *item)
     }
 }
 
+/* Cuts the tokens from `first` on, all of one sequence, into spans of as many queries
+ * of a kv head as the kernels like. */
+static void
+add_spans(const struct ce_engine *engine, struct ce_batch *batch, size_t first)
+{
+    size_t group = engine->config.heads / engine->config.kv_heads;
+    size_t most = group < CE_ATTEND_ROWS ? CE_ATTEND_ROWS / group : 1;
+
+    for (size_t t = first; t < batch->tokens; t += most) {
+        size_t left = batch->tokens - t;
+
+        batch->span[batch->spans++] = (struct ce_span){
+            .first = (uint32_t)t, .tokens = (uint32_t)(left < most ? left : most)};
+    }
+}
+
 /* Checks the items, takes their pages and fills the batch. */
 static enum ce_status build_batch(struct ce_engine *engine,
                                   const struct ce_step_item *items,
@@ -130,6 +146,7 @@ static enum ce_status build_batch(struct ce_engine *engine,
     struct ce_batch *batch = &engine->batch;
 
     batch->tokens = 0;
+    batch->spans = 0;
     batch->rows = 0;
     for (size_t i = 0; i < count; i++) {
         enum ce_status status = check_item(engine, &items[i], err);
@@ -149,6 +166,7 @@ static enum ce_status build_batch(struct ce_engine *engine,
         }
         items[i].sequence->last_step = engine->step;
         flatten(batch, &items[i]);
+        add_spans(engine, batch, batch->tokens - items[i].count);
     }
     return CE_OK;
 }

@@ -44,19 +44,39 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One query row against a paged cache. Page p of a sequence holds positions
- * [p * page_tokens, (p + 1) * page_tokens); keys[p] and values[p] point to
- * [page_tokens][head_dim] of the wanted kv head. */
-struct ce_attend {
-    const float *query; /* [head_dim] */
-    const float *const *keys;
-    const float *const *values;
-    size_t page_tokens;
-    size_t positions; /* attended: 0 .. positions-1, >= 1 */
+enum {
+    CE_KV_PAGE = 16,     /* positions of a page of the KV cache */
+    CE_KV_LANES = 8,     /* rows of values are padded to a multiple of this */
+    CE_ATTEND_ROWS = 48, /* queries of one call that make good use of it */
+};
+
+/* The keys and values of one kv head of a sequence, F32 or BF16. Page p lies
+ * page[p] * page_bytes behind `keys` and `values`, and is readable as a whole:
+ *
+ *   keys   [head_dim][CE_KV_PAGE]  one dimension of all positions after the other
+ *   values [CE_KV_PAGE][head_dim, padded to CE_KV_LANES]
+ *
+ * What lies behind the last position, and in the padding, may be anything. */
+struct ce_kv {
+    enum ce_dtype dtype;
     size_t head_dim;
+    const void *keys;
+    const void *values;
+    const uint32_t *page;
+    size_t page_bytes;
+};
+
+/* The queries of consecutive positions and of the `group` heads that share a kv
+ * head. The query at position p attends 0 .. p. */
+struct ce_attend {
+    struct ce_kv kv;
+    size_t first; /* position of the first token */
+    size_t tokens;
+    size_t group;
+    size_t ld;          /* from a token's queries to the next token's */
+    const float *query; /* [tokens][group][head_dim] */
+    float *out;         /* alike, another array */
     float scale;
-    float *scores; /* scratch [positions] */
-    float *out;    /* [head_dim] */
 };
 
 struct ce_kernels {
@@ -117,7 +137,8 @@ struct ce_kernels {
      * cosine[i] and sine[i]. */
     void (*rotate)(float *x, const float *cosine, const float *sine, size_t n);
 
-    /* Scaled dot-product attention of one query, softmax in F32. */
+    /* out = softmax(query keys^T * scale) values. A score of -inf has no weight; a
+     * query with a score of NaN or +inf, or of nothing but -inf, gives NaN. */
     void (*attend)(const struct ce_attend *a);
 
     /* True when all n values are finite. */

@@ -10,6 +10,7 @@
 
 static const char *const combines[] = {"ordered", "partial", NULL};
 static const char *const formats[] = {"stored", "bf16", "q8", "q4", NULL};
+static const char *const kvs[] = {"f32", "bf16", NULL};
 static const char *const wires[] = {"f32", "bf16", "int8", NULL};
 
 const struct ce_option ce_model_options[] = {
@@ -66,6 +67,15 @@ const struct ce_option ce_model_options[] = {
      .choices = formats,
      .help = "The same for the matrices of attention and the output layer. Router, "
              "embedding and norms stay as they are stored."},
+    {.name = "kv",
+     .kind = CE_OPTION_STRING,
+     .argument = "TYPE",
+     .field = offsetof(struct ce_model_values, kv),
+     .initial = "f32",
+     .choices = kvs,
+     .help = "How keys and values are kept: f32 exactly; bf16 in half the memory, "
+             "rounding each by at most 2^-8 of it. Results still do not depend on "
+             "ranks or on how the work is cut."},
     {.name = "wire",
      .kind = CE_OPTION_STRING,
      .argument = "FORMAT",

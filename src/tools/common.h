@@ -20,6 +20,7 @@ struct ce_model_values {
     const char *weights;
     const char *dense_weights;
     const char *wire;
+    const char *kv;
     const char *combine;
 };
 

@@ -96,7 +96,7 @@ json_t *ce_report_head(const struct ce_session *session)
 {
     const struct ce_engine *engine = session->engine;
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}",
                      "version",
                      CE_VERSION,
                      "command",
@@ -111,6 +111,8 @@ json_t *ce_report_head(const struct ce_session *session)
                      ce_combine_name(engine->combine),
                      "wire",
                      ce_wire_name(engine->wire),
+                     "kv",
+                     ce_kv_dtype_name(engine->kv),
                      "compressed",
                      (json_int_t)engine->compressed,
                      "main_experts",

@@ -65,10 +65,10 @@ static const struct ce_option options[] = {
     {.name = "json",
      .kind = CE_OPTION_FLAG,
      .field = offsetof(struct values, json),
-     .help =
-         "Print {\"tokens\", \"scored\", \"nll\", \"perplexity\", \"window\", "
-         "\"compressed\", \"truncated\", \"wire\"}; with --per-token also \"ids\" and "
-         "\"logprobs\" (null where not scored)."},
+     .help = "Print {\"tokens\", \"scored\", \"nll\", \"perplexity\", \"window\", "
+             "\"compressed\", \"truncated\", \"wire\", \"kv\"}; with --per-token also "
+             "\"ids\" and "
+             "\"logprobs\" (null where not scored)."},
     {0}};
 
 static enum ce_status
@@ -200,7 +200,7 @@ static void add_tokens(json_t *object, const struct job *job)
 
 static int print_json(const struct job *job, const struct summary *summary)
 {
-    json_t *object = json_pack("{s:I, s:I, s:f, s:f, s:I, s:I, s:i, s:s}",
+    json_t *object = json_pack("{s:I, s:I, s:f, s:f, s:I, s:I, s:i, s:s, s:s}",
                                "tokens",
                                (json_int_t)job->ids.count,
                                "scored",
@@ -216,7 +216,9 @@ static int print_json(const struct job *job, const struct summary *summary)
                                "truncated",
                                job->values->model.truncated,
                                "wire",
-                               job->values->model.wire);
+                               job->values->model.wire,
+                               "kv",
+                               job->values->model.kv);
 
     if (object != NULL && job->values->per_token) {
         add_tokens(object, job);

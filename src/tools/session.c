@@ -186,6 +186,7 @@ struct ce_engine_options ce_session_engine_options(const struct ce_session *sess
     options.weights = model->weights;
     options.dense_weights = model->dense_weights;
     options.wire = model->wire;
+    options.kv = model->kv;
     options.combine = model->combine;
     options.overlap = session->run->overlap;
     options.placement = session->run->placement;

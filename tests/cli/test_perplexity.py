@@ -44,6 +44,16 @@ class Perplexity(cemoe.TestCase):
                     tried += 1
         self.assertGreaterEqual(tried, min(4, len(CHOSEN)) * len(TEXTS))
 
+    def test_rounded_cache(self):
+        """Keys and values in 16 bits change the perplexity, by less than 0.1 %."""
+        for text in TEXTS:
+            with self.subTest(text=text):
+                rounded = self.score(text, "", ["--kv", "bf16"])["perplexity"]
+                change = rounded / PUBLISHED[text]["full"]["ppl"] - 1
+                self.assertLess(abs(change), 1e-3)
+                self.assertNotEqual(rounded, self.score(text, "", [])["perplexity"])
+                print(f"{text:8} {'full, kv bf16':13} {rounded:.5f}, {100 * change:+.3f} % of the published")
+
 
 if __name__ == "__main__":
     cemoe.main()

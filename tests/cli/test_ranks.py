@@ -50,6 +50,10 @@ class SameBytes(cemoe.TestCase):
         self.assertEqual(document["compressed"], 0)
         self.assertEqual(len([p for p in document["logprobs"] if p is not None]), document["scored"])
 
+    def test_rounded_cache(self):
+        document = self.check("score", "--file", self.text(), "--window", 50, "--kv", "bf16")
+        self.assertEqual(document["kv"], "bf16")
+
     def test_score_compressed(self):
         document = self.check("score", "--file", self.text(), "--window", 50, *COMPRESSED)
         self.assertEqual(document["compressed"], 2)
@@ -112,6 +116,10 @@ class Stats(cemoe.TestCase):
     def test_every_rank_holds_all_tables(self):
         for rank in self.stats(3, *COMPRESSED)["ranks"]:
             self.assertEqual(rank["compressed_bytes"], LAYERS * EXPERTS * 3 * 128 * 4)
+
+    def test_a_rounded_cache_takes_half(self):
+        (whole,), (rounded,) = (self.stats(1, *arguments)["ranks"] for arguments in ([], ["--kv", "bf16"]))
+        self.assertAlmostEqual(rounded["cache_bytes"] / whole["cache_bytes"], 0.5, delta=0.01)
 
     def test_compression_moves_less(self):
         full, compressed = (self.stats(4, *arguments) for arguments in ([], COMPRESSED))

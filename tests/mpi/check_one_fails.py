@@ -78,6 +78,7 @@ def differences(model, folder):
         ("truncated", ["--truncated", 1], [], "main-experts"),
         ("step-tokens", ["--step-tokens", 8], ["--step-tokens", 16], "step-tokens"),
         ("wire", ["--wire", "int8"], [], "wire"),
+        ("kv", [], ["--kv", "bf16"], "kv"),
         ("placement", ["--placement", "strided"], [], "placement"),
         ("max-tokens", [], ["--max-tokens", 3], "max-tokens"),
         ("seed", ["--temperature", 1], ["--temperature", 1, "--seed", 4], "random-seed"),

@@ -42,6 +42,7 @@ struct fixture_size {
     size_t cache_tokens;
     const char *tables;
     const char *wire; /* NULL: "f32" */
+    const char *kv;   /* NULL: "f32" */
 };
 
 static inline void fixture_open(struct fixture *fixture, struct fixture_size size)
@@ -54,6 +55,7 @@ static inline void fixture_open(struct fixture *fixture, struct fixture_size siz
     options.model = CE_MODEL_DIR;
     options.compressed_experts = size.tables;
     options.wire = size.wire;
+    options.kv = size.kv;
     if (size.step_tokens > 0) {
         options.step_tokens = size.step_tokens;
         options.step_logits = size.step_tokens;

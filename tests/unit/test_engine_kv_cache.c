@@ -8,7 +8,7 @@
 
 enum { LAYERS = 3, KV_HEADS = 2, HEAD_DIM = 8, PAGES = 5, CONTEXT_PAGES = 4 };
 enum { HEAD_FLOATS = CE_PAGE_TOKENS * HEAD_DIM };
-enum { FLOATS = PAGES * LAYERS * 2 * KV_HEADS * HEAD_FLOATS };
+enum { ROW = KV_HEADS * HEAD_DIM };
 
 struct scene {
     struct ce_arena arena;
@@ -18,16 +18,21 @@ struct scene {
 static const struct ce_config config = {
     .layers = LAYERS, .kv_heads = KV_HEADS, .head_dim = HEAD_DIM};
 
-static void open_scene(struct scene *scene, size_t tokens)
+static void open_scene_of(struct scene *scene, enum ce_dtype dtype, size_t tokens)
 {
     struct ce_arena measure;
 
     ce_arena_measure(&measure);
-    ce_kv_cache_take(&scene->cache, &measure, &config, tokens);
+    ce_kv_cache_take(&scene->cache, &measure, &config, dtype, tokens);
     assert_int_equal(ce_arena_create(&scene->arena, measure.used, NULL), CE_OK);
-    ce_kv_cache_take(&scene->cache, &scene->arena, &config, tokens);
+    ce_kv_cache_take(&scene->cache, &scene->arena, &config, dtype, tokens);
     assert_int_equal(scene->arena.used, measure.used);
     assert_non_null(scene->cache.memory);
+}
+
+static void open_scene(struct scene *scene, size_t tokens)
+{
+    open_scene_of(scene, CE_DTYPE_F32, tokens);
 }
 
 static struct ce_sequence start(uint32_t *page)
@@ -56,34 +61,99 @@ static void sizes_are_whole_pages(void **state)
     }
 }
 
-/* Every float of the memory belongs to exactly one head of one page. */
-static void heads_tile_the_memory(void **state)
+/* A value no other has, exact in BF16. */
+static float number(size_t page, size_t layer, size_t slot, size_t i, bool is_value)
 {
-    (void)state;
-    struct scene scene;
-    size_t owners = 0;
+    const size_t n =
+        (((page * LAYERS + layer) * CE_PAGE_TOKENS + slot) * ROW + i) * 2 + is_value;
 
-    open_scene(&scene, (size_t)PAGES * CE_PAGE_TOKENS);
-    memset(scene.cache.memory, 0, FLOATS * sizeof(float));
-    for (size_t i = 0; i < (size_t)PAGES * LAYERS * KV_HEADS * 2; i++) {
-        size_t page = i / 2 / KV_HEADS / LAYERS;
-        size_t layer = i / 2 / KV_HEADS % LAYERS;
-        size_t head = i / 2 % KV_HEADS;
-        float *at = i % 2 == 0 ? ce_kv_cache_keys(&scene.cache, page, layer, head)
-                               : ce_kv_cache_values(&scene.cache, page, layer, head);
+    return ce_f32_from_bf16((uint16_t)(n + 1));
+}
 
-        assert_true(at >= scene.cache.memory);
-        assert_true(at + HEAD_FLOATS <= scene.cache.memory + FLOATS);
-        for (size_t j = 0; j < HEAD_FLOATS; j++) {
-            at[j] += 1;
+static void store_everything(const struct scene *scene, const uint32_t *page)
+{
+    for (size_t i = 0; i < (size_t)PAGES * LAYERS * CE_PAGE_TOKENS; i++) {
+        const size_t position = i / LAYERS;
+        const size_t slot = position % CE_PAGE_TOKENS;
+        float keys[ROW];
+        float values[ROW];
+
+        for (size_t j = 0; j < ROW; j++) {
+            keys[j] = number(position / CE_PAGE_TOKENS, i % LAYERS, slot, j, false);
+            values[j] = number(position / CE_PAGE_TOKENS, i % LAYERS, slot, j, true);
         }
-        owners++;
+        ce_kv_cache_store(&scene->cache, page, i % LAYERS, position, keys, values);
     }
-    assert_int_equal(owners * HEAD_FLOATS, FLOATS);
-    for (size_t i = 0; i < FLOATS; i++) {
-        assert_true(scene.cache.memory[i] == 1);
+}
+
+/* Element `at` of keys or values in a page of a view. */
+static float element(const struct ce_kv *kv, const void *array, size_t page, size_t at)
+{
+    const unsigned char *bytes = (const unsigned char *)array + page * kv->page_bytes;
+    float value = 0;
+
+    ce_tensor_widen(&value, bytes + at * ce_dtype_size(kv->dtype), kv->dtype, 1);
+    return value;
+}
+
+static void check_head(const struct ce_kv *kv, size_t layer, size_t head)
+{
+    for (size_t i = 0; i < (size_t)PAGES * HEAD_FLOATS; i++) {
+        const size_t page = i / HEAD_FLOATS;
+        const size_t slot = i / HEAD_DIM % CE_PAGE_TOKENS;
+        const size_t d = i % HEAD_DIM;
+        const size_t at = head * HEAD_DIM + d;
+
+        assert_true(element(kv, kv->keys, kv->page[page], d * CE_PAGE_TOKENS + slot) ==
+                    number(page, layer, slot, at, false));
+        assert_true(element(kv, kv->values, kv->page[page], slot * HEAD_DIM + d) ==
+                    number(page, layer, slot, at, true));
+    }
+}
+
+/* Nothing that is stored overwrites anything else, and views find it. */
+static void check_places(enum ce_dtype dtype)
+{
+    static const uint32_t page[PAGES] = {3, 1, 4, 0, 2};
+    struct scene scene;
+
+    open_scene_of(&scene, dtype, (size_t)PAGES * CE_PAGE_TOKENS);
+    assert_true(scene.arena.used >= (size_t)PAGES * LAYERS * 2 * KV_HEADS *
+                                        HEAD_FLOATS * ce_dtype_size(dtype));
+    store_everything(&scene, page);
+    for (size_t i = 0; i < (size_t)LAYERS * KV_HEADS; i++) {
+        const size_t layer = i / KV_HEADS;
+        const struct ce_kv kv =
+            ce_kv_cache_view(&scene.cache, page, layer, i % KV_HEADS);
+
+        assert_int_equal(kv.dtype, dtype);
+        check_head(&kv, layer, i % KV_HEADS);
     }
     ce_arena_destroy(&scene.arena);
+}
+
+static void everything_has_its_place(void **state)
+{
+    (void)state;
+    check_places(CE_DTYPE_F32);
+    check_places(CE_DTYPE_BF16);
+}
+
+static void types_have_names(void **state)
+{
+    (void)state;
+    enum ce_dtype dtype = CE_DTYPE_BOOL;
+    struct ce_error err = {.text = ""};
+
+    assert_int_equal(ce_kv_dtype_by_name(&dtype, NULL, &err), CE_OK);
+    assert_int_equal(dtype, CE_DTYPE_F32);
+    assert_int_equal(ce_kv_dtype_by_name(&dtype, "bf16", &err), CE_OK);
+    assert_int_equal(dtype, CE_DTYPE_BF16);
+    assert_string_equal(ce_kv_dtype_name(dtype), "bf16");
+    assert_int_equal(ce_kv_dtype_by_name(&dtype, "f32", &err), CE_OK);
+    assert_string_equal(ce_kv_dtype_name(dtype), "f32");
+    assert_int_equal(ce_kv_dtype_by_name(&dtype, "f16", &err), CE_ERR_ARG);
+    assert_non_null(strstr(err.text, "f32, bf16"));
 }
 
 static void pages_are_taken_as_needed(void **state)
@@ -222,7 +292,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_are_whole_pages),
-        cmocka_unit_test(heads_tile_the_memory),
+        cmocka_unit_test(everything_has_its_place),
+        cmocka_unit_test(types_have_names),
         cmocka_unit_test(pages_are_taken_as_needed),
         cmocka_unit_test(a_page_has_one_owner),
         cmocka_unit_test(a_full_cache_takes_nothing),

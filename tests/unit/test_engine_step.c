@@ -245,7 +245,8 @@ check_crowd(const struct truth *truth, struct fixture *fixture, uint64_t series)
     }
 }
 
-static void check_bits(const char *tables, const char *wire, uint64_t crowds)
+static void
+check_bits(const char *tables, const char *wire, const char *kv, uint64_t crowds)
 {
     struct fixture fixture;
     struct truth truth;
@@ -255,7 +256,8 @@ static void check_bits(const char *tables, const char *wire, uint64_t crowds)
                  (struct fixture_size){.step_tokens = (OTHERS + 1) * LENGTH,
                                        .cache_tokens = (OTHERS + 1) * 160,
                                        .tables = tables,
-                                       .wire = wire});
+                                       .wire = wire,
+                                       .kv = kv});
     find_truth(&truth, &fixture);
     check_chunks(&truth, &fixture);
     for (uint64_t series = 0; series < crowds; series++) {
@@ -268,20 +270,26 @@ static void check_bits(const char *tables, const char *wire, uint64_t crowds)
 static void bits_do_not_depend_on_the_cut(void **state)
 {
     (void)state;
-    check_bits(NULL, NULL, 12);
+    check_bits(NULL, NULL, NULL, 12);
 }
 
 static void bits_of_compressed_experts_do_not_either(void **state)
 {
     (void)state;
-    check_bits(FIXTURE_TABLES, NULL, 12);
+    check_bits(FIXTURE_TABLES, NULL, NULL, 12);
 }
 
 static void bits_of_rounded_rows_do_not_either(void **state)
 {
     (void)state;
-    check_bits(NULL, "bf16", 4);
-    check_bits(FIXTURE_TABLES, "int8", 4);
+    check_bits(NULL, "bf16", NULL, 4);
+    check_bits(FIXTURE_TABLES, "int8", NULL, 4);
+}
+
+static void bits_of_a_rounded_cache_do_not_either(void **state)
+{
+    (void)state;
+    check_bits(NULL, NULL, "bf16", 4);
 }
 
 static void bits_do_not_depend_on_threads(void **state)
@@ -540,7 +548,7 @@ static void steady_steps_allocate_nothing(void **state)
     (void)state;
     static const struct fixture_size sizes[] = {
         {.step_tokens = 32},
-        {.step_tokens = 32, .tables = FIXTURE_TABLES, .wire = "int8"}};
+        {.step_tokens = 32, .tables = FIXTURE_TABLES, .wire = "int8", .kv = "bf16"}};
     const int threads = omp_get_max_threads();
 
     if (!allocations_are_counted) {
@@ -564,6 +572,7 @@ int main(void)
         cmocka_unit_test(bits_do_not_depend_on_the_cut),
         cmocka_unit_test(bits_of_compressed_experts_do_not_either),
         cmocka_unit_test(bits_of_rounded_rows_do_not_either),
+        cmocka_unit_test(bits_of_a_rounded_cache_do_not_either),
         cmocka_unit_test(bits_do_not_depend_on_threads),
         cmocka_unit_test(a_step_may_have_no_items),
         cmocka_unit_test(bad_items_fail),
