@@ -16,7 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ROWS = 4096, MOST_POSITIONS = 1 << 20, MOST_SHAPES = 6, MANY_QUERIES = 64 };
+enum {
+    MOST_ROWS = 4096,
+    MOST_POSITIONS = 1 << 20,
+    MOST_SHAPES = 6,
+    MANY_QUERIES = 64,
+    ATTENTIONS = 4
+};
 
 struct values {
     const char *model;
@@ -48,7 +54,9 @@ static const struct ce_option options[] = {
      .argument = "N",
      .field = offsetof(struct values, positions),
      .initial_help = "512 4096",
-     .help = "Positions that are attended, by 1 query of every head and by 64."},
+     .help =
+         "Positions that are attended, by 1 query of every head and by the 64 at the "
+         "last positions; keys and values in F32 and in BF16."},
     {.name = "repeat",
      .kind = CE_OPTION_SIZE,
      .argument = "N",
@@ -169,8 +177,8 @@ static enum ce_status take_memory(struct job *job, struct ce_error *err)
     job->blocks = calloc(rows * ce_quantised_blocks(inputs), sizeof(job->blocks[0]));
     job->y = calloc(rows * outputs, sizeof(float));
     job->sample = calloc(CE_BENCH_FORMATS * job->values->repeat, sizeof(double));
-    job->results.most =
-        job->shapes * job->rows.count * CE_BENCH_FORMATS + 2 * job->positions.count;
+    job->results.most = job->shapes * job->rows.count * CE_BENCH_FORMATS +
+                        ATTENTIONS * job->positions.count;
     job->results.result = calloc(job->results.most, sizeof(job->results.result[0]));
     if (job->weights == NULL || job->x == NULL || job->blocks == NULL ||
         job->y == NULL || job->sample == NULL || job->results.result == NULL) {
@@ -324,14 +332,15 @@ measure_shape(struct job *job, const struct shape *shape, struct ce_error *err)
 }
 
 static enum ce_status measure_attention(struct job *job,
+                                        enum ce_dtype dtype,
                                         size_t positions,
                                         size_t queries,
                                         struct ce_error *err)
 {
     const struct ce_config *config = &job->config;
     struct ce_bench_attend attend = {0};
-    enum ce_status status =
-        ce_bench_attend_open(&attend, job->kernels, config, positions, queries, err);
+    enum ce_status status = ce_bench_attend_open(
+        &attend, job->kernels, config, dtype, positions, queries, err);
 
     for (size_t i = 0; status == CE_OK && i <= job->values->repeat; i++) {
         status = ce_limits_sample(&job->results.limits, err);
@@ -343,17 +352,30 @@ static enum ce_status measure_attention(struct job *job,
     }
     if (status == CE_OK) {
         struct ce_bench_result result = {.name = "attention",
-                                         .format = "f32",
+                                         .format = ce_kv_dtype_name(dtype),
                                          .outputs = positions,
                                          .inputs = config->kv_heads * config->head_dim,
-                                         .rows = queries,
-                                         .bytes = (double)attend.bytes};
+                                         .rows = attend.queries,
+                                         .bytes = (double)attend.bytes,
+                                         .flops = ce_bench_attend_flops(&attend)};
 
-        result.flops = 4 * (double)queries * (double)positions *
-                       (double)(config->heads * config->head_dim);
         add_result(job, result, job->sample);
     }
     ce_bench_attend_close(&attend);
+    return status;
+}
+
+/* One query and many, of keys and values in both types. */
+static enum ce_status
+measure_positions(struct job *job, size_t positions, struct ce_error *err)
+{
+    static const enum ce_dtype dtype[] = {CE_DTYPE_F32, CE_DTYPE_BF16};
+    static const size_t queries[] = {1, MANY_QUERIES};
+    enum ce_status status = CE_OK;
+
+    for (size_t i = 0; status == CE_OK && i < ATTENTIONS; i++) {
+        status = measure_attention(job, dtype[i % 2], positions, queries[i / 2], err);
+    }
     return status;
 }
 
@@ -362,7 +384,7 @@ static enum ce_status measure_attention(struct job *job,
 static enum ce_status prepare(struct job *job, struct ce_error *err)
 {
     const size_t points =
-        MOST_SHAPES * job->rows.count + 2 * job->positions.count; /* at most */
+        MOST_SHAPES * job->rows.count + ATTENTIONS * job->positions.count; /* at most */
     enum ce_isa isa = CE_ISA_REF;
     enum ce_status status = ce_config_load(&job->config, job->values->model, err);
 
@@ -396,10 +418,7 @@ static enum ce_status measure(struct job *job, struct ce_error *err)
         status = measure_shape(job, &job->shape[i], err);
     }
     for (size_t i = 0; status == CE_OK && i < job->positions.count; i++) {
-        status = measure_attention(job, job->positions.item[i], 1, err);
-        if (status == CE_OK) {
-            status = measure_attention(job, job->positions.item[i], MANY_QUERIES, err);
-        }
+        status = measure_positions(job, job->positions.item[i], err);
     }
     return status;
 }

@@ -9,7 +9,9 @@
 #ifndef CE_TOOLS_BENCH_KERNELS_H
 #define CE_TOOLS_BENCH_KERNELS_H
 
+#include "base/arena.h"
 #include "base/tensor.h"
+#include "engine/kv_cache.h"
 #include "kernels/kernels.h"
 #include "model/config.h"
 #include "tools/bench_limits.h"
@@ -57,23 +59,25 @@ struct ce_bench_attend {
     const struct ce_kernels *kernels;
     const struct ce_config *config;
     size_t positions;
-    size_t queries;     /* at the last position, of each head */
-    size_t bytes;       /* of keys and values of all heads, once */
-    size_t copies;      /* of them */
-    size_t next;        /* copy */
-    float *cache;       /* [copies][keys, values][kv heads][pages][page][head_dim] */
-    float *query;       /* [queries][heads][head_dim] */
-    float *out;         /* alike */
-    float *scores;      /* [threads][positions] */
-    const float **page; /* [threads][keys, values][pages] */
+    size_t queries; /* of each head, at the last positions */
+    size_t bytes;   /* of keys and values of all heads, once */
+    size_t next;    /* copy */
+    struct ce_arena arena;
+    struct ce_kv_cache cache;
+    uint32_t *page; /* [pages] */
+    float *query;   /* [queries][heads][head_dim] */
+    float *out;     /* alike */
 };
 
+/* `queries` are as many as there are positions where those are fewer. */
 CE_MUST_CHECK enum ce_status ce_bench_attend_open(struct ce_bench_attend *attend,
                                                   const struct ce_kernels *kernels,
                                                   const struct ce_config *config,
+                                                  enum ce_dtype dtype,
                                                   size_t positions,
                                                   size_t queries,
                                                   struct ce_error *err);
+double ce_bench_attend_flops(const struct ce_bench_attend *attend);
 /* All queries of all heads once, by all threads; takes a struct ce_bench_attend. */
 void ce_bench_attend_run(void *untyped);
 void ce_bench_attend_close(

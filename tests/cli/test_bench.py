@@ -47,6 +47,14 @@ class Step(cemoe.TestCase):
         self.assertEqual(decode["experts_per_layer"], 1)
         self.counts(decode, tokens=2, steps=2, logits=2, attended=3 + 4, mains=1)
 
+    def test_quantised_weights_are_smaller(self):
+        """8.5 bits where they are quantised; the router stays as it is."""
+        options = ("--prompt-tokens", 2, "--decode-steps", 1, "--read-bytes", 0, "--json")
+        stored, packed = (step(self, *options, *more).json()["batches"][0]["decode"]
+                          for more in ((), ("--weights", "q8", "--dense-weights", "q8")))
+        weights = LAYERS * (4 * HIDDEN * HIDDEN + TOP_K * EXPERT) + VOCABULARY * HIDDEN
+        self.assertEqual(stored["bytes_per_token"] - packed["bytes_per_token"], weights * (16 - 8.5) / 8)
+
     def test_batches_and_limits(self):
         result = step(self, "--prompt-tokens", 6, "--decode-steps", 2, "--read-bytes", "2M", "--batch", 1, 5, 2,
                       "--json").json()
@@ -108,17 +116,25 @@ class Kernels(cemoe.TestCase):
         self.assertIsNone(result["limits"])
 
     def test_attention(self):
-        """Whole pages of 16 positions are read; all positions are attended by each query."""
-        result = kernels(self, "--rows", 1, "--positions", 20, 64, "--read-bytes", 0, "--json").json()
+        """Whole pages of 16 positions are read; a query attends its own position and all before it."""
+        result = kernels(self, "--rows", 1, "--positions", 20, 100, "--read-bytes", 0, "--json").json()
         attention = [one for one in result["results"] if one["name"] == "attention"]
-        self.assertEqual([(one["outputs"], one["rows"]) for one in attention], [(20, 1), (20, 64), (64, 1), (64, 64)])
-        for one, positions in zip(attention, (32, 32, 64, 64)):
-            self.assertEqual(one["bytes"], 2 * positions * HIDDEN * 4)
-            self.assertEqual(one["flops"], 4 * one["outputs"] * one["rows"] * HIDDEN)
+        self.assertEqual([(one["outputs"], one["rows"], one["format"]) for one in attention],
+                         [(positions, min(queries, positions), format) for positions in (20, 100) for queries in (1, 64)
+                          for format in ("f32", "bf16")])
+        for one in attention:
+            pages, before = -(-one["outputs"] // 16), one["outputs"] - one["rows"]
+            attended = sum(before + i + 1 for i in range(one["rows"]))
+            self.assertEqual(one["bytes"], 2 * 16 * pages * HIDDEN * (4 if one["format"] == "f32" else 2))
+            self.assertEqual(one["flops"], 4 * attended * HIDDEN)
+
+    def test_attention_of_fewer_positions_than_queries(self):
+        result = kernels(self, "--rows", 1, "--positions", 1, "--read-bytes", 0, "--json").json()
+        self.assertEqual([one["rows"] for one in result["results"] if one["name"] == "attention"], [1] * 4)
 
     def test_table_with_limits(self):
         done = kernels(self, "--rows", 2, "--positions", 16, "--read-bytes", "1M")
-        for line in (r"\nlogits +2048 x 128 +2 +bf16 .*%.*%\n", r"\nattention +16 x 128 +64 .*%\n", r"\nread ", r"\nsgemm "):
+        for line in (r"\nlogits +2048 x 128 +2 +bf16 .*%.*%\n", r"\nattention +16 x 128 +16  bf16 .*%\n", r"\nread ", r"\nsgemm "):
             self.assertRegex(done.out, line)
 
     def test_wrong_values(self):
