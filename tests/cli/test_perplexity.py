@@ -44,6 +44,26 @@ class Perplexity(cemoe.TestCase):
                     tried += 1
         self.assertGreaterEqual(tried, min(4, len(CHOSEN)) * len(TEXTS))
 
+    def test_quantised_weights(self):
+        """8 bits change the perplexity by less than 0.1 %; 4 bits of a model this small by much more, experts less than all."""
+        for text in TEXTS:
+            exact = PUBLISHED[text]["full"]["ppl"]
+            changes = {}
+            for experts, dense in (("q8", "q8"), ("q4", "stored"), ("q4", "q4")):
+                found = self.score(text, "", ["--weights", experts, "--dense-weights", dense])["perplexity"]
+                changes[experts, dense] = found / exact - 1
+                print(f"{text:8} experts {experts}, dense {dense:6} {found:.5f}, "
+                      f"{100 * changes[experts, dense]:+.3f} % of the published")
+            self.assertNotEqual(changes["q8", "q8"], 0)
+            self.assertLess(abs(changes["q8", "q8"]), 1e-3)
+            self.assertLess(abs(changes["q4", "stored"]), 0.06)
+            self.assertLess(abs(changes["q4", "q4"]), 0.12)
+
+    def test_rounded_weights(self):
+        """The shipped weights are BF16 already: rounding them changes nothing."""
+        options = ["--weights", "bf16", "--dense-weights", "bf16"]
+        self.assertEqual(self.score(TEXTS[0], "", options)["nll"], self.score(TEXTS[0], "", [])["nll"])
+
     def test_rounded_cache(self):
         """Keys and values in 16 bits change the perplexity, by less than 0.1 %."""
         for text in TEXTS:

@@ -50,6 +50,11 @@ class SameBytes(cemoe.TestCase):
         self.assertEqual(document["compressed"], 0)
         self.assertEqual(len([p for p in document["logprobs"] if p is not None]), document["scored"])
 
+    def test_quantised_weights(self):
+        for experts, dense in (("q8", "q4"), ("q4", "q8")):
+            self.check("score", "--file", self.text(), "--window", 50, "--weights", experts, "--dense-weights", dense,
+                       *COMPRESSED)
+
     def test_rounded_cache(self):
         document = self.check("score", "--file", self.text(), "--window", 50, "--kv", "bf16")
         self.assertEqual(document["kv"], "bf16")
