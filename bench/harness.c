@@ -182,29 +182,9 @@ struct bench_summary bench_summarize(double *seconds, size_t samples)
 
 /* ---- memory ---- */
 
-#define USUAL_CACHE_BYTES ((size_t)32 << 20) /* where the system does not say */
-#define CACHE_FILE        "/sys/devices/system/cpu/cpu0/cache/index3/size"
-
-/* The last-level cache that a core can use. sysconf would give that of all parts of
- * the processor together, which on some is many times as much. */
-static size_t cache_bytes(void)
-{
-    char text[32] = "";
-    FILE *file = fopen(CACHE_FILE, "r");
-
-    if (file != NULL) {
-        if (fgets(text, sizeof(text), file) == NULL) {
-            text[0] = '\0';
-        }
-        (void)fclose(file);
-    }
-    const size_t kib = strtoul(text, NULL, 10);
-    return kib > 0 && strchr(text, 'K') != NULL ? kib << 10 : USUAL_CACHE_BYTES;
-}
-
 size_t bench_rotation_bytes(void)
 {
-    return 2 * cache_bytes();
+    return 2 * ce_cache_bytes();
 }
 
 static size_t whole_lines(size_t bytes)
@@ -309,7 +289,7 @@ json_t *bench_machine(void)
                      "processors",
                      (int)sysconf(_SC_NPROCESSORS_ONLN),
                      "cache_bytes",
-                     (json_int_t)cache_bytes(),
+                     (json_int_t)ce_cache_bytes(),
                      "memory",
                      memory,
                      "kernel",

@@ -123,6 +123,26 @@ uint64_t ce_memory_available(void)
     return least(least(machine_available(), group), user_limit());
 }
 
+#define USUAL_CACHE_BYTES ((size_t)32 << 20) /* where the system does not say */
+#define CACHE_FILE        "/sys/devices/system/cpu/cpu0/cache/index3/size"
+
+/* The last-level cache that a core can use. sysconf would give that of all parts of
+ * the processor together, which on some is many times as much. */
+size_t ce_cache_bytes(void)
+{
+    char text[32] = "";
+    FILE *file = fopen(CACHE_FILE, "r");
+
+    if (file != NULL) {
+        if (fgets(text, sizeof(text), file) == NULL) {
+            text[0] = '\0';
+        }
+        (void)fclose(file);
+    }
+    const size_t kib = strtoul(text, NULL, 10);
+    return kib > 0 && strchr(text, 'K') != NULL ? kib << 10 : USUAL_CACHE_BYTES;
+}
+
 enum ce_status ce_size_mul(size_t a, size_t b, size_t *out)
 {
     return __builtin_mul_overflow(a, b, out) ? CE_ERR_NOMEM : CE_OK;

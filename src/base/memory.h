@@ -21,6 +21,9 @@ void ce_memory_unmap(void *memory, size_t bytes); /* accepts NULL */
  * that a typing error is noticed instead of lifting the limit. */
 uint64_t ce_memory_available(void);
 
+/* The last-level cache that a core can use, 32 MiB where the system does not say. */
+size_t ce_cache_bytes(void);
+
 /* a * b and a + b, CE_ERR_NOMEM on overflow; for sizes that come from files. */
 CE_MUST_CHECK enum ce_status ce_size_mul(size_t a, size_t b, size_t *out);
 CE_MUST_CHECK enum ce_status ce_size_add(size_t a, size_t b, size_t *out);

@@ -146,6 +146,10 @@ struct ce_kernels {
 
     /* XXH3 of the bytes at any address, 64 bits, no seed: the same of every set. */
     uint64_t (*checksum)(const void *data, size_t bytes);
+
+    /* The exclusive or of all words: reads memory and does nothing else, for measuring
+     * how fast that can be. */
+    uint64_t (*xor_words)(const uint64_t *words, size_t n);
 };
 
 /* Sets from the most portable to the fastest; what a machine supports is a

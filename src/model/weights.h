@@ -77,6 +77,9 @@ struct ce_weight_formats {
     enum ce_weight_format dense;
 };
 
+/* Of one matrix in memory, stored or packed. */
+size_t ce_weights_matrix_bytes(enum ce_dtype dtype, size_t outputs, size_t inputs);
+
 /* What to load. `owned` has one byte per (layer, expert), [layers][E]. */
 struct ce_weights_request {
     const struct ce_config *config;

@@ -20,7 +20,6 @@ void ce_weights_count(struct ce_weights *weights,
 enum ce_dtype ce_weights_dtype(struct ce_weight_formats formats,
                                const struct ce_tensor_slot *slot,
                                enum ce_dtype stored);
-size_t ce_weights_matrix_bytes(enum ce_dtype dtype, size_t outputs, size_t inputs);
 
 /* Outputs first .. first + count - 1 of `from` into `to`, the matrix in memory; first
  * and count in panels of 16 where that is packed. Returns the first output with a

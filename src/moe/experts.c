@@ -137,6 +137,7 @@ enum ce_status ce_experts_collect(struct ce_experts *experts,
         }
     }
     for (size_t e = 0; e < n; e++) {
+        experts->experts_read += experts->begin[e + 1] > 0;
         experts->begin[e + 1] += experts->begin[e];
     }
     for (size_t i = 0; i < count; i++) {

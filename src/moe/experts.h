@@ -66,6 +66,7 @@ struct ce_experts {
     struct ce_quantised_block *gate_blocks; /* [tile][blocks of hidden] */
     struct ce_quantised_block *up_blocks;   /* [tile][blocks of hidden] */
     struct ce_quantised_block *down_blocks; /* [tile][blocks of intermediate] */
+    uint64_t experts_read;   /* that had rows, summed over the calls of collect */
     uint64_t uniform_thetas; /* assignments whose auxiliary weights summed to 0 */
     /* Called by the calling thread between pieces of work; NULL: nobody. */
     void (*progress)(void *context);

@@ -114,6 +114,7 @@ void ce_moe_reset_counters(struct ce_moe *moe)
 {
     moe->counters = (struct ce_moe_counters){0};
     memset(moe->peer, 0, (size_t)moe->transport->ranks * sizeof(moe->peer[0]));
+    moe->work.experts_read = 0;
     moe->work.uniform_thetas = 0;
 }
 

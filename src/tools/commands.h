@@ -12,6 +12,7 @@ extern const struct ce_command ce_command_inspect;
 extern const struct ce_command ce_command_plan;
 extern const struct ce_command ce_command_tokenize;
 extern const struct ce_command ce_command_bench_step;
+extern const struct ce_command ce_command_bench_kernels;
 
 /* The program all of them belong to; for help, man page and completion. */
 extern const struct ce_program ce_program_cemoe;

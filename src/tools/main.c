@@ -45,6 +45,7 @@ static const struct ce_command *const commands[] = {&ce_command_generate,
                                                     &ce_command_plan,
                                                     &ce_command_tokenize,
                                                     &ce_command_bench_step,
+                                                    &ce_command_bench_kernels,
                                                     &command_man,
                                                     &command_completion,
                                                     NULL};

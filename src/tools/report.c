@@ -15,10 +15,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-json_t *ce_report_stages(const struct ce_engine *engine)
+json_t *ce_report_times(const uint64_t *all, const uint64_t *moe)
 {
-    const uint64_t *moe = engine->moe.counters.stage_ns;
-    const uint64_t *all = engine->counters.stage_ns;
     json_t *object = json_object();
 
     ce_json_set_seconds(object, "embed", all[CE_STAGE_EMBED]);
@@ -85,7 +83,10 @@ static json_t *describe_rank(const struct ce_session *session)
     add_memory(object, engine);
     ce_json_set_integer(object, "steps", engine->counters.steps);
     ce_json_set_integer(object, "tokens", engine->counters.tokens);
-    json_object_set_new(object, "stage_seconds", ce_report_stages(engine));
+    json_object_set_new(
+        object,
+        "stage_seconds",
+        ce_report_times(engine->counters.stage_ns, engine->moe.counters.stage_ns));
     json_object_set_new(object, "moe", moe_counters(&engine->moe));
     json_object_set_new(object, "traffic", ce_traffic_describe_rank(engine));
     return object;

@@ -9,8 +9,9 @@
 
 #include <jansson.h>
 
-/* Seconds of each stage on this rank, as a new JSON object. */
-json_t *ce_report_stages(const struct ce_engine *engine);
+/* Seconds of each stage, in the order of a step, as a new JSON object; `all` is
+ * [CE_STAGES], `moe` [CE_MOE_STAGES]. */
+json_t *ce_report_times(const uint64_t *all, const uint64_t *moe);
 
 /* How the job ran, as a new JSON object: version, command, transport and the like. */
 json_t *ce_report_head(const struct ce_session *session);

@@ -42,7 +42,7 @@ def bench_step(test, ranks, *options):
     """The traffic of random weights and tokens."""
     traffic = test.dir / "traffic.json"
     test.assert_done(cemoe.run("bench", "step", "--dummy-weights", 1, "--batch", 2, "--prompt-tokens", 16,
-                               "--decode-steps", 3, "--repeat", 1, *options, "--traffic", traffic, ranks=ranks))
+                               "--decode-steps", 3, "--repeat", 1, "--read-bytes", 0, *options, "--traffic", traffic, ranks=ranks))
     return json.loads(traffic.read_text())
 
 

@@ -14,7 +14,8 @@ OPTIONS = {
     "inspect": ["--model", "--ranks", "--compressed", "--json"],
     "plan": ["--model", "--ranks", "--placement", "--random", "--replicas", "--out", "--show", "--json"],
     "tokenize": ["--model", "--text", "--file", "--decode", "--plain-specials", "--pieces", "--json"],
-    "bench step": ["--model", "--dummy-weights"],
+    "bench step": [*MODEL_OPTIONS, *RUN_OPTIONS, "--dummy-weights", "--batch", "--read-bytes", "--json"],
+    "bench kernels": ["--model", "--rows", "--positions", "--repeat", "--sample-ms", "--read-bytes", "--json"],
 }
 
 

@@ -45,5 +45,6 @@ void ce_matmul_quantised_avx2(float *y,
                               size_t count);
 bool ce_all_finite_avx2(const float *x, size_t n);
 uint64_t ce_checksum_avx2(const void *data, size_t bytes);
+uint64_t ce_xor_words_avx2(const uint64_t *words, size_t n);
 
 #endif

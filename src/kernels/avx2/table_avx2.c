@@ -17,4 +17,5 @@ void ce_kernels_fill_avx2(struct ce_kernels *kernels)
     kernels->attend = ce_attend_avx2;
     kernels->all_finite = ce_all_finite_avx2;
     kernels->checksum = ce_checksum_avx2;
+    kernels->xor_words = ce_xor_words_avx2;
 }

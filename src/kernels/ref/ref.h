@@ -61,5 +61,6 @@ void ce_matmul_quantised_ref(float *y,
                              size_t count);
 bool ce_all_finite_ref(const float *x, size_t n);
 uint64_t ce_checksum_ref(const void *data, size_t bytes);
+uint64_t ce_xor_words_ref(const uint64_t *words, size_t n);
 
 #endif

@@ -18,5 +18,6 @@ void ce_kernels_fill_ref(struct ce_kernels *kernels)
         .attend = ce_attend_ref,
         .all_finite = ce_all_finite_ref,
         .checksum = ce_checksum_ref,
+        .xor_words = ce_xor_words_ref,
     };
 }

@@ -1,0 +1,109 @@
+/* bench_work.c - counting what steps do */
+
+#include "tools/bench_work.h"
+
+void ce_work_count(struct ce_work *work, const struct ce_step_item *item, size_t count)
+{
+    uint64_t rows = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const uint64_t before = ce_sequence_length(item[i].sequence);
+        const uint64_t n = item[i].count;
+
+        work->tokens += n;
+        work->pairs += n * before + n * (n + 1) / 2;
+        rows += item[i].logits == CE_LOGITS_LAST ? 1 : 0;
+        rows += item[i].logits == CE_LOGITS_ALL ? n : 0;
+    }
+    work->steps++;
+    work->dense_reads += count > 0;
+    work->logits_reads += rows > 0;
+    work->logits += rows;
+}
+
+struct ce_work_mark ce_work_mark(const struct ce_engine *engine)
+{
+    struct ce_work_mark mark = {.assignments = engine->moe.counters.assignments,
+                                .experts_read = engine->moe.work.experts_read};
+
+    for (int i = 0; i < CE_STAGES; i++) {
+        mark.stage_ns[i] = engine->counters.stage_ns[i];
+    }
+    for (int i = 0; i < CE_MOE_STAGES; i++) {
+        mark.moe_ns[i] = engine->moe.counters.stage_ns[i];
+    }
+    return mark;
+}
+
+void ce_work_add(struct ce_work *work,
+                 const struct ce_engine *engine,
+                 const struct ce_work_mark *since)
+{
+    const struct ce_work_mark now = ce_work_mark(engine);
+
+    work->assignments += now.assignments - since->assignments;
+    work->experts_read += now.experts_read - since->experts_read;
+    for (int i = 0; i < CE_STAGES; i++) {
+        work->stage_ns[i] += now.stage_ns[i] - since->stage_ns[i];
+    }
+    for (int i = 0; i < CE_MOE_STAGES; i++) {
+        work->moe_ns[i] += now.moe_ns[i] - since->moe_ns[i];
+    }
+}
+
+static uint64_t matrix_bytes(const struct ce_matrix *matrix)
+{
+    return ce_weights_matrix_bytes(matrix->dtype, matrix->outputs, matrix->inputs);
+}
+
+/* Full experts that this rank holds, over all layers. */
+static uint64_t count_owned(const struct ce_engine *engine)
+{
+    uint64_t owned = 0;
+
+    for (size_t i = 0; i < engine->config.layers * engine->config.experts; i++) {
+        owned += engine->weights.experts[i].gate.data != NULL;
+    }
+    return owned;
+}
+
+uint64_t ce_work_bytes(const struct ce_work *work, const struct ce_engine *engine)
+{
+    const struct ce_weights *weights = &engine->weights;
+    const uint64_t output = matrix_bytes(&weights->output);
+    const uint64_t owned = count_owned(engine);
+    const uint64_t expert = owned > 0 ? weights->expert_bytes / owned : 0;
+    uint64_t layers = weights->dense_bytes - matrix_bytes(&weights->embedding);
+
+    if (!engine->config.tie_word_embeddings) {
+        layers -= output;
+    }
+    return work->dense_reads * layers + work->logits_reads * output +
+           work->experts_read * expert;
+}
+
+double ce_work_flops(const struct ce_work *work, const struct ce_config *config)
+{
+    const double d = (double)config->hidden_size;
+    const double q = (double)(config->heads * config->head_dim);
+    const double kv = (double)(config->kv_heads * config->head_dim);
+    const double layers = (double)config->layers;
+    const double dense = layers * d * (2 * q + 2 * kv + (double)config->experts);
+    const double expert = 3 * d * (double)config->intermediate_size;
+
+    return 2 * ((double)work->tokens * dense + (double)work->assignments * expert +
+                (double)work->logits * (double)config->vocab_size * d) +
+           4 * q * layers * (double)work->pairs;
+}
+
+void ce_work_join(struct ce_work *work, const struct ce_work *other)
+{
+    work->tokens += other->tokens;
+    work->dense_reads += other->dense_reads;
+    work->logits_reads += other->logits_reads;
+    work->logits += other->logits;
+    work->pairs += other->pairs;
+    work->assignments += other->assignments;
+    work->experts_read += other->experts_read;
+    work->bytes += other->bytes;
+}
