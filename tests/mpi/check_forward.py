@@ -3,7 +3,9 @@
 import os, pathlib, subprocess, sys, tempfile
 
 QUICK = bool(os.environ.get("CEMOE_QUICK"))  # under the sanitizers, where a run takes many times as long
-RANKS = (1, 3) if QUICK else (1, 2, 3, 4, 5, 7, 8)
+RANKS = (3,) if QUICK else (1, 2, 3, 4, 5, 7, 8)
+THREADED = () if QUICK else (1, 2)
+WIRES = ("int8",) if QUICK else ("bf16", "int8")
 LATE_RANKS = (3,) if QUICK else (2, 5)
 WIRE_RANKS = (1, 2) if QUICK else (1, 2, 3, 5)
 LATE = {"CE_TEST_OVERLAP": "on", "CEMOE_LATENCY_US": "1500"}  # every message finds its receiver at work
@@ -38,7 +40,7 @@ def ordered_hashes(program, cemoe, model, tables, folder):
                                                 CE_TEST_PLACEMENT="strided"),
                    (n, "random, no overlap"): run(program, n, model, tables, "ordered", 1, CE_TEST_OVERLAP="off",
                                                   CE_TEST_PLACEMENT=random_placement(cemoe, model, n, folder))}
-    hashes |= {(n, "3 threads"): run(program, n, model, tables, "ordered", 3) for n in (1, 2)}
+    hashes |= {(n, "3 threads"): run(program, n, model, tables, "ordered", 3) for n in THREADED}
     hashes |= {(n, "late"): run(program, n, model, tables, "ordered", 1, **LATE) for n in LATE_RANKS}
     return hashes
 
@@ -64,17 +66,18 @@ def main(program, cemoe, model, transport="mpi"):
     os.environ["CE_TEST_TRANSPORT"] = transport
     wrong = []
     with tempfile.TemporaryDirectory(prefix="cemoe-mpi-") as folder:
-        for tables in ("-", f"{model}/ces-math.safetensors"):
+        for tables in (f"{model}/ces-math.safetensors",) if QUICK else ("-", f"{model}/ces-math.safetensors"):
             hashes = ordered_hashes(program, cemoe, model, tables, pathlib.Path(folder))
             print(f"tables {tables}, {len(hashes)} runs: {sorted(set(hashes.values()))}")
             if len(set(hashes.values())) != 1:
                 wrong.append(f"tables {tables}: bits differ: {hashes}")
-    for wire in ("bf16", "int8"):
+    for wire in WIRES:
         hashes = {n: run(program, n, model, f"{model}/ces-math.safetensors", "ordered", 1, wire) for n in WIRE_RANKS}
         print(f"wire {wire}: {sorted(set(hashes.values()))}")
         if len(set(hashes.values())) != 1:
             wrong.append(f"wire {wire}: bits depend on ranks: {hashes}")
-    wrong += check_partial(program, model)
+    if not QUICK:
+        wrong += check_partial(program, model)
     print("\n".join(wrong) or "ok")
     return bool(wrong)
 
