@@ -8,6 +8,7 @@ a run takes longer, of cases of a kind only the first is tried.
 import json
 import shutil
 import struct
+import unittest
 
 import cemoe
 
@@ -49,6 +50,11 @@ class BadInput(cemoe.TestCase):
         return ["score", "--model", self.model, *arguments]
 
 
+# Under the sanitizers, where a job of several ranks takes seconds: what each rank reads for itself is tried on one.
+not_quick = unittest.skipIf(cemoe.QUICK and cemoe.RANKS > 1, "on several ranks only without sanitizers")
+
+
+@not_quick
 class MissingFiles(BadInput):
     def test_model(self):
         shutil.rmtree(self.model)
@@ -184,6 +190,7 @@ class Weights(BadInput):
         self.assert_failure(self.logits("--compressed-experts", tables), "layer 0", "expert")
 
 
+@not_quick
 class Config(BadInput):
     def assert_config_failures(self, *cases):
         """Each case: fields to change, then words of the message."""
@@ -236,6 +243,7 @@ class Config(BadInput):
         self.assert_failure(self.generate("--prompt", "a"), self.model / "tokenizer.json")
 
 
+@not_quick
 class CompressedExperts(BadInput):
     def test_n_ce_out_of_range(self):
         for arguments in of_a_kind((["--compressed", 4], ["--compressed", 1000], ["--truncated", 4])):
