@@ -1,6 +1,6 @@
 /* weights_load.c - checking a checkpoint and copying what a rank owns */
 
-#include "base/log.h"
+#include "base/progress.h"
 #include "model/tensor_walk.h"
 #include "model/weights.h"
 #include "model/weights_internal.h"
@@ -24,6 +24,7 @@ struct load {
     struct copy *copy;
     size_t copies;
     size_t capacity;
+    struct ce_progress progress;
     size_t missing_tables;
     char **name; /* of all tensors the model knows, for the check of leftovers */
     size_t names;
@@ -175,6 +176,7 @@ add_copy(struct load *load, const struct copy *copy, struct ce_error *err)
         load->capacity = capacity;
     }
     load->copy[load->copies++] = *copy;
+    load->progress.total += copy->bytes;
     return CE_OK;
 }
 
@@ -318,26 +320,8 @@ static bool run_copy(const struct copy *copy)
     return ce_weights_convert(&copy->to, from, 0, count) == from->outputs;
 }
 
-/* Says every 4 GiB how far the copy is. */
-static void report_progress(size_t *done, size_t bytes, size_t total)
+static enum ce_status run_copies(struct load *load, struct ce_error *err)
 {
-    const size_t interval = (size_t)4 << 30;
-    size_t before = 0;
-
-#pragma omp atomic capture
-    {
-        before = *done;
-        *done += bytes;
-    }
-    if (before / interval != (before + bytes) / interval) {
-        ce_log(
-            CE_LOG_INFO, "loaded %zu of %zu MiB", (before + bytes) >> 20, total >> 20);
-    }
-}
-
-static enum ce_status run_copies(const struct load *load, struct ce_error *err)
-{
-    size_t done = 0;
     size_t bad = SIZE_MAX;
 
 #pragma omp parallel for schedule(dynamic) reduction(min : bad)
@@ -345,7 +329,7 @@ static enum ce_status run_copies(const struct load *load, struct ce_error *err)
         if (!run_copy(&load->copy[i])) {
             bad = i < bad ? i : bad;
         }
-        report_progress(&done, load->copy[i].bytes, load->arena->used);
+        ce_progress_add(&load->progress, load->copy[i].bytes);
     }
     if (bad == SIZE_MAX) {
         return CE_OK;
@@ -391,8 +375,10 @@ enum ce_status ce_weights_load(struct ce_weights *weights,
                                size_t *missing_tables,
                                struct ce_error *err)
 {
-    struct load load = {
-        .request = request, .weights = weights, .arena = &weights->arena};
+    struct load load = {.request = request,
+                        .weights = weights,
+                        .arena = &weights->arena,
+                        .progress = {.verb = "loaded"}};
     struct ce_weights plan = {0};
     enum ce_status status = ce_weights_plan(&plan, request, err);
 
