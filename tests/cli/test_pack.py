@@ -9,6 +9,7 @@ import cemoe
 
 GOLDEN = cemoe.ROOT / "tests/golden"
 FORMATS = [("stored", "stored"), ("q8", "q8"), ("q4", "bf16")]
+FORMATS = FORMATS[1:] if cemoe.QUICK else FORMATS
 RANK_COUNTS = (1, 3) if shutil.which("mpirun") else (1,)
 
 
