@@ -1,5 +1,4 @@
-/* pack.c - `cemoe pack`: a checkpoint to a directory that loads as fast as it is read
- */
+/* pack.c - `cemoe pack`: a checkpoint to a directory that is only read to be loaded */
 
 #include "model/pack.h"
 
