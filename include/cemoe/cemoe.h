@@ -62,12 +62,12 @@ int ce_transport_ranks(const struct ce_transport *transport);
 #define CE_COMPRESSED_DEFAULT (-1)
 
 struct ce_engine_options {
-    const char *model;              /* checkpoint directory */
+    const char *model;              /* checkpoint or packed directory */
     const char *compressed_experts; /* separate file of tables, or NULL */
     int compressed;                 /* n_ce, or CE_COMPRESSED_DEFAULT */
     int truncated;                  /* drop the last N experts, no compensation */
-    /* Of experts, and of attention and output layer: "stored" (or NULL), "bf16", "q8",
-     * "q4". */
+    /* Of experts, and of attention and output layer: "stored", "bf16", "q8", "q4";
+     * NULL: as in the files, also of a packed model, which has no others. */
     const char *weights;
     const char *dense_weights;
     const char *wire;    /* rows between ranks: "f32" (or NULL), "bf16", "int8" */

@@ -65,6 +65,10 @@ CE_MUST_CHECK enum ce_status ce_file_writer_commit(struct ce_file_writer *writer
                                                    struct ce_error *err);
 void ce_file_writer_close(struct ce_file_writer *writer); /* accepts a zeroed object */
 
+/* Makes the newest name in the directory of `path` durable; some file systems cannot,
+ * which costs only that name after a power failure. */
+void ce_file_sync_name(const char *path);
+
 bool ce_file_exists(const char *path);
 
 /* "dir/name", malloc'ed; NULL when out of memory. */

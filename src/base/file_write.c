@@ -38,9 +38,7 @@ static bool write_all(int fd, uint64_t offset, const unsigned char *data, size_t
     return true;
 }
 
-/* Makes the rename itself durable; some file systems cannot, which costs only
- * the newest file after a power failure. */
-static void sync_directory_of(const char *path)
+void ce_file_sync_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     char *dir = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
@@ -134,7 +132,7 @@ enum ce_status ce_file_writer_commit(struct ce_file_writer *writer,
     if (!synced || !closed || rename(writer->temporary, writer->path) != 0) {
         return fail_errno(writer, err);
     }
-    sync_directory_of(writer->path);
+    ce_file_sync_name(writer->path);
     free(writer->temporary);
     writer->temporary = NULL;
     return CE_OK;

@@ -1,4 +1,4 @@
-/* engine.c - from a checkpoint directory to an engine, on all ranks together
+/* engine.c - from a model directory to an engine, on all ranks together
  *
  * Each phase is done by every rank alone and then agreed upon, so that a rank
  * that fails ends all with its message instead of leaving them waiting.
@@ -25,7 +25,8 @@
 
 /* What is open only while loading. */
 struct loading {
-    struct ce_checkpoint checkpoint;
+    struct ce_checkpoint checkpoint; /* one of these, neither with dummy weights */
+    struct ce_packed_file packed;
     struct ce_safetensors tables;
     unsigned char *owned;
     struct ce_weights_request request;
@@ -91,20 +92,6 @@ static enum ce_status check_combine(const struct ce_engine *engine,
     return CE_OK;
 }
 
-static enum ce_status choose_formats(struct ce_engine *engine,
-                                     const struct ce_engine_options *options,
-                                     struct ce_error *err)
-{
-    enum ce_status status = ce_weight_format_by_name(
-        &engine->formats.experts, options->weights, "--weights", err);
-
-    return status == CE_OK ? ce_weight_format_by_name(&engine->formats.dense,
-                                                      options->dense_weights,
-                                                      "--dense-weights",
-                                                      err)
-                           : status;
-}
-
 /* Phase 1: files that say what the model is, and where its experts are. */
 static enum ce_status open_files(struct ce_engine *engine,
                                  const struct ce_engine_options *options,
@@ -116,18 +103,16 @@ static enum ce_status open_files(struct ce_engine *engine,
     if (status == CE_OK) {
         status = ce_config_load(&engine->config, options->model, err);
     }
-    if (status == CE_OK && !options->dummy_weights) {
-        status = ce_checkpoint_open(&loading->checkpoint, options->model, err);
-    }
-    if (status == CE_OK && options->compressed_experts != NULL) {
-        status =
-            ce_safetensors_open(&loading->tables, options->compressed_experts, err);
-    }
     if (status == CE_OK) {
         status = ce_isa_choose(&engine->isa, err);
     }
     if (status == CE_OK) {
-        status = choose_formats(engine, options, err);
+        status = ce_engine_open_weights(
+            engine, options, &loading->checkpoint, &loading->packed, err);
+    }
+    if (status == CE_OK && options->compressed_experts != NULL) {
+        status =
+            ce_safetensors_open(&loading->tables, options->compressed_experts, err);
     }
     if (status == CE_OK) {
         status = ce_wire_by_name(&engine->wire, options->wire, err);
@@ -226,28 +211,29 @@ static char *describe_job(const struct ce_engine *engine,
                           const struct loading *loading)
 {
     char *text = NULL;
-    int length =
-        asprintf(&text,
-                 "compressed=%zu\nmain-experts=%zu\nstep-tokens=%zu\nwire=%s\n"
-                 "combine=%s\nkv=%s\n"
-                 "placement=%s (%016" PRIx64 ")\n"
-                 "weights=%s\ndense-weights=%s\ndummy=%s\nseed=%" PRIu64
-                 "\ntensors=%016" PRIx64 "\ncompressed-experts=%016" PRIx64 "\n%s",
-                 engine->compressed,
-                 engine->mains,
-                 options->step_tokens,
-                 ce_wire_name(engine->wire),
-                 ce_combine_name(engine->combine),
-                 ce_kv_dtype_name(engine->kv),
-                 engine->placement.name,
-                 ce_placement_hash(&engine->placement),
-                 ce_weight_format_name(engine->formats.experts),
-                 ce_weight_format_name(engine->formats.dense),
-                 options->dummy_weights ? "yes" : "no",
-                 options->dummy_weights ? options->dummy_seed : 0,
-                 ce_checkpoint_hash(&loading->checkpoint),
-                 ce_safetensors_hash(&loading->tables, true),
-                 options->job != NULL ? options->job : "");
+    int length = asprintf(
+        &text,
+        "compressed=%zu\nmain-experts=%zu\nstep-tokens=%zu\nwire=%s\n"
+        "combine=%s\nkv=%s\n"
+        "placement=%s (%016" PRIx64 ")\n"
+        "weights=%s\ndense-weights=%s\ndummy=%s\nseed=%" PRIu64 "\ntensors=%016" PRIx64
+        "\ncompressed-experts=%016" PRIx64 "\n%s",
+        engine->compressed,
+        engine->mains,
+        options->step_tokens,
+        ce_wire_name(engine->wire),
+        ce_combine_name(engine->combine),
+        ce_kv_dtype_name(engine->kv),
+        engine->placement.name,
+        ce_placement_hash(&engine->placement),
+        ce_weight_format_name(engine->formats.experts),
+        ce_weight_format_name(engine->formats.dense),
+        options->dummy_weights ? "yes" : "no",
+        options->dummy_weights ? options->dummy_seed : 0,
+        loading->packed.path != NULL ? loading->packed.hash
+                                     : ce_checkpoint_hash(&loading->checkpoint),
+        ce_safetensors_hash(&loading->tables, true),
+        options->job != NULL ? options->job : "");
 
     return length < 0 ? NULL : text;
 }
@@ -320,6 +306,7 @@ static enum ce_status plan_weights(struct ce_engine *engine,
     loading->request = (struct ce_weights_request){
         .config = &engine->config,
         .checkpoint = &loading->checkpoint,
+        .packed = loading->packed.path != NULL ? &loading->packed : NULL,
         .tables = options->compressed_experts != NULL ? &loading->tables : NULL,
         .owned = loading->owned,
         .formats = engine->formats,
@@ -500,6 +487,7 @@ enum ce_status ce_engine_create(struct ce_engine **out,
     transport->activity.stage = NULL;
     free(loading.owned);
     ce_safetensors_close(&loading.tables);
+    ce_packed_file_close(&loading.packed);
     ce_checkpoint_close(&loading.checkpoint);
     if (status != CE_OK) {
         ce_engine_destroy(engine);

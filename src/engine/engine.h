@@ -145,6 +145,15 @@ void ce_attention_run(struct ce_engine *engine, size_t layer);
 CE_MUST_CHECK enum ce_status
 ce_forward(struct ce_engine *engine, enum ce_status status, struct ce_error *err);
 
+/* Opens the packed model of options->model or else the checkpoint there, none with
+ * dummy weights, and chooses the formats. The caller closes both. (engine_weights.c) */
+CE_MUST_CHECK enum ce_status
+ce_engine_open_weights(struct ce_engine *engine,
+                       const struct ce_engine_options *options,
+                       struct ce_checkpoint *checkpoint,
+                       struct ce_packed_file *packed,
+                       struct ce_error *err);
+
 /* Takes what lives as long as the engine from its arena. (engine_memory.c) */
 void ce_engine_take(struct ce_engine *engine, struct ce_arena *arena);
 /* Fills plan; compares the sum over the ranks of each host with what is free

@@ -80,6 +80,7 @@ struct ce_packed_file {
     char *path; /* NULL when closed */
     int fd;
     struct ce_packed_source source;
+    uint64_t hash; /* of the header, so of everything: it has every checksum */
     size_t piece_bytes;
     size_t count;
     struct ce_packed_tensor *tensors; /* sorted by name */

@@ -299,6 +299,7 @@ static enum ce_status take_envelope(struct ce_packed_file *file,
         return ce_fail(err, CE_ERR_FORMAT, "%s: header cannot be decoded", file->path);
     }
     file->message = message;
+    file->hash = envelope->checksum;
     status = take_source(file, message, err);
     return status == CE_OK ? take_tensors(file, message, place, err) : status;
 }

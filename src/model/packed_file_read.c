@@ -5,7 +5,7 @@
  * a list in the order of the file is read from front to back.
  */
 
-#include "base/log.h"
+#include "base/progress.h"
 #include "model/packed_file.h"
 #include "model/packed_file_parts.h"
 
@@ -23,8 +23,7 @@ struct reading {
     const struct ce_packed_file *file;
     struct piece *piece;
     size_t pieces;
-    size_t bytes;
-    size_t done;   /* bytes, by all threads */
+    struct ce_progress progress;
     size_t failed; /* the first piece that failed, `pieces` when none did */
     enum ce_status status;
     struct ce_error err;
@@ -109,25 +108,6 @@ static void keep_failure(struct reading *reading,
     }
 }
 
-/* Says every 4 GiB how far it is. */
-static void report_progress(struct reading *reading, size_t bytes)
-{
-    const size_t interval = (size_t)4 << 30;
-    size_t before = 0;
-
-#pragma omp atomic capture
-    {
-        before = reading->done;
-        reading->done += bytes;
-    }
-    if (before / interval != (before + bytes) / interval) {
-        ce_log(CE_LOG_INFO,
-               "read %zu of %zu MiB",
-               (before + bytes) >> 20,
-               reading->bytes >> 20);
-    }
-}
-
 static void run_piece(struct reading *reading, size_t i)
 {
     struct ce_error err = {.text = ""};
@@ -143,7 +123,7 @@ static void run_piece(struct reading *reading, size_t i)
     if (status != CE_OK) {
         keep_failure(reading, i, status, &err);
     }
-    report_progress(reading, piece_size(reading, &reading->piece[i]));
+    ce_progress_add(&reading->progress, piece_size(reading, &reading->piece[i]));
 }
 
 static enum ce_status list_pieces(struct reading *reading,
@@ -155,7 +135,7 @@ static enum ce_status list_pieces(struct reading *reading,
 
     for (size_t i = 0; i < count; i++) {
         reading->pieces += reads[i].tensor->checksums;
-        reading->bytes += reads[i].tensor->bytes;
+        reading->progress.total += reads[i].tensor->bytes;
     }
     reading->failed = reading->pieces;
     reading->piece = malloc((reading->pieces + 1) * sizeof(reading->piece[0]));
@@ -176,7 +156,7 @@ enum ce_status ce_packed_file_read(const struct ce_packed_file *file,
                                    size_t count,
                                    struct ce_error *err)
 {
-    struct reading reading = {.file = file};
+    struct reading reading = {.file = file, .progress = {.verb = "read"}};
     enum ce_status status = list_pieces(&reading, reads, count, err);
 
     if (status != CE_OK) {

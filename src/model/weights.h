@@ -4,7 +4,8 @@
  * anonymous mapping (huge pages) and then needs the files no more: the dense
  * tensors and the compressed tables on every rank, of the full experts only the
  * rank's shard. Vectors (norms, biases, tables) are widened to F32, matrices
- * keep their 16 or 32 bits unless another format is asked for. Not collective.
+ * keep their 16 or 32 bits unless another format is asked for. A packed model has all
+ * that as it will be in memory, and is read there. Not collective.
  */
 
 #ifndef CE_MODEL_WEIGHTS_H
@@ -16,6 +17,7 @@
 #include "kernels/quantised.h"
 #include "model/checkpoint.h"
 #include "model/config.h"
+#include "model/packed_file.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -84,6 +86,7 @@ size_t ce_weights_matrix_bytes(enum ce_dtype dtype, size_t outputs, size_t input
 struct ce_weights_request {
     const struct ce_config *config;
     const struct ce_checkpoint *checkpoint;
+    const struct ce_packed_file *packed; /* used instead, or NULL; of these formats */
     const struct ce_safetensors *tables; /* a separate ces file, or NULL */
     const unsigned char *owned;
     struct ce_weight_formats formats;
@@ -98,7 +101,7 @@ CE_MUST_CHECK enum ce_status ce_weights_plan(struct ce_weights *plan,
                                              const struct ce_weights_request *request,
                                              struct ce_error *err);
 
-/* Plans, takes the memory and copies, with a line of progress every 4 GiB.
+/* Plans, takes the memory and copies or reads, with a line of progress every 4 GiB.
  * *missing_tables gets the number of layers without a table. On failure the
  * weights are still to be destroyed. */
 CE_MUST_CHECK enum ce_status ce_weights_load(struct ce_weights *weights,

@@ -72,6 +72,33 @@ size_t ce_weights_matrix_bytes(enum ce_dtype dtype, size_t outputs, size_t input
     return outputs * inputs * ce_dtype_size(dtype);
 }
 
+void ce_weights_output(float *weights, const struct ce_matrix *matrix, size_t output)
+{
+    if (ce_dtype_is_packed(matrix->dtype)) {
+        const struct ce_quantised_matrix quantised = {quantisation_of(matrix->dtype),
+                                                      matrix->outputs,
+                                                      matrix->inputs,
+                                                      matrix->data};
+
+        ce_dequantise_output(weights, &quantised, output);
+        return;
+    }
+    const size_t row = matrix->inputs * ce_dtype_size(matrix->dtype);
+
+    ce_tensor_widen(weights,
+                    (const unsigned char *)matrix->data + output * row,
+                    matrix->dtype,
+                    matrix->inputs);
+}
+
+enum ce_status ce_weights_fail_quantising(const char *name, struct ce_error *err)
+{
+    return ce_fail(err,
+                   CE_ERR_NUMERIC,
+                   "tensor %s cannot be quantised: a weight is not finite or too large",
+                   name);
+}
+
 /* A row of F32 or F16, rounded. */
 static void round_row(uint16_t *to, const struct ce_matrix *from, size_t output)
 {

@@ -29,4 +29,42 @@ size_t ce_weights_convert(const struct ce_matrix *to,
                           size_t first,
                           size_t count);
 
+enum ce_status ce_weights_fail_quantising(const char *name, struct ce_error *err);
+
+/* The weights [inputs] of one output of any matrix, as they are computed with. */
+void ce_weights_output(float *weights, const struct ce_matrix *matrix, size_t output);
+
+/* Finds what the walk asks for in the files of a request, and remembers the names, so
+ * that what nobody asked for can be found too. Zeroed but for the request; to be freed
+ * with fini. */
+struct ce_weights_finder {
+    const struct ce_weights_request *request;
+    size_t missing_tables;
+    char **name;
+    size_t names;
+    size_t capacity;
+};
+void ce_weights_finder_fini(struct ce_weights_finder *finder);
+
+/* The tensor as it is stored, checked; its data is NULL where there is none or none is
+ * wanted, which only tables may be. */
+CE_MUST_CHECK enum ce_status ce_weights_find(struct ce_weights_finder *finder,
+                                             const struct ce_tensor_slot *slot,
+                                             struct ce_tensor *found,
+                                             struct ce_error *err);
+/* The same in request->packed, which has it as it will be in memory, of `dtype`. */
+CE_MUST_CHECK enum ce_status
+ce_weights_find_packed(struct ce_weights_finder *finder,
+                       const struct ce_tensor_slot *slot,
+                       const struct ce_packed_tensor **found,
+                       enum ce_dtype *dtype,
+                       struct ce_error *err);
+/* A tensor in memory as a packed model describes it; the name is the slot's. */
+struct ce_packed_tensor ce_weights_packed_tensor(const struct ce_tensor_slot *slot,
+                                                 enum ce_dtype dtype);
+/* After the whole walk. */
+CE_MUST_CHECK enum ce_status
+ce_weights_check_leftovers(const struct ce_weights_finder *finder,
+                           struct ce_error *err);
+
 #endif

@@ -1,6 +1,6 @@
-/* weights_load.c - checking a checkpoint and copying what a rank owns */
+/* weights_load.c - copying or reading what a rank owns */
 
-#include "base/log.h"
+#include "base/progress.h"
 #include "model/tensor_walk.h"
 #include "model/weights.h"
 #include "model/weights_internal.h"
@@ -18,163 +18,70 @@ struct copy {
 };
 
 struct load {
-    const struct ce_weights_request *request;
+    struct ce_weights_finder finder;
     struct ce_weights *weights;
     struct ce_arena *arena;
     struct copy *copy;
     size_t copies;
-    size_t capacity;
-    size_t missing_tables;
-    char **name; /* of all tensors the model knows, for the check of leftovers */
-    size_t names;
-    size_t names_capacity;
+    size_t copies_capacity;
+    struct ce_packed_read *read; /* of a packed model: as they will be in memory */
+    size_t reads;
+    size_t reads_capacity;
+    struct ce_progress progress;
 };
 
 static bool is_owned(const struct ce_weights_request *request,
                      const struct ce_tensor_slot *slot)
 {
-    return request->owned[slot->layer * request->config->experts + slot->expert] != 0;
+    return slot->role != CE_TENSOR_EXPERT ||
+           request->owned[slot->layer * request->config->experts + slot->expert] != 0;
 }
 
-static enum ce_status
-remember_name(struct load *load, const char *name, struct ce_error *err)
+/* A list with room for one more; NULL when there is no memory. */
+static void *make_room(void *list, size_t count, size_t *capacity, size_t size)
 {
-    if (load->names == load->names_capacity) {
-        size_t capacity = load->names_capacity * 2 + 64;
-        char **grown = realloc(load->name, capacity * sizeof(grown[0]));
+    if (count < *capacity) {
+        return list;
+    }
+    void *grown = reallocarray(list, *capacity * 2 + 64, size);
 
-        if (grown == NULL) {
-            return ce_fail(err, CE_ERR_NOMEM, "no memory for the tensor names");
-        }
-        load->name = grown;
-        load->names_capacity = capacity;
+    if (grown != NULL) {
+        *capacity = *capacity * 2 + 64;
     }
-    load->name[load->names] = strdup(name);
-    if (load->name[load->names] == NULL) {
-        return ce_fail(err, CE_ERR_NOMEM, "no memory for the tensor names");
-    }
-    load->names++;
-    return CE_OK;
+    return grown;
 }
 
-/* An expert's matrix out of the fused tensor of its layer. */
-static enum ce_status find_fused(struct load *load,
-                                 const struct ce_tensor_slot *slot,
-                                 const char *fused,
-                                 struct ce_tensor *out,
-                                 struct ce_error *err)
+static enum ce_status fail_memory(struct ce_error *err)
 {
-    const struct ce_config *config = load->request->config;
-    bool down = slot->part == CE_EXPERT_DOWN;
-    size_t matrices = down ? 1 : 2;
-    size_t shape[] = {config->experts, slot->shape[0] * matrices, slot->shape[1]};
-    struct ce_tensor all = {0};
-    size_t bytes = 0;
-    enum ce_status status =
-        ce_checkpoint_require(load->request->checkpoint, fused, 3, shape, &all, err);
-
-    if (status != CE_OK) {
-        return status;
-    }
-    bytes = slot->shape[0] * slot->shape[1] * ce_dtype_size(all.dtype);
-    *out = (struct ce_tensor){.dtype = all.dtype, .dims = 2, .bytes = bytes};
-    out->shape[0] = slot->shape[0];
-    out->shape[1] = slot->shape[1];
-    out->data = (const unsigned char *)all.data +
-                (slot->expert * matrices + (slot->part == CE_EXPERT_UP)) * bytes;
-    return slot->expert == 0 ? remember_name(load, fused, err) : CE_OK;
-}
-
-static enum ce_status find_expert(struct load *load,
-                                  const struct ce_tensor_slot *slot,
-                                  struct ce_tensor *out,
-                                  struct ce_error *err)
-{
-    const struct ce_checkpoint *checkpoint = load->request->checkpoint;
-    enum ce_status status = CE_OK;
-    char fused[128];
-
-    ce_olmoe_fused_name(slot, fused, sizeof(fused));
-    if (ce_checkpoint_find(checkpoint, fused, NULL) != NULL) {
-        return find_fused(load, slot, fused, out, err);
-    }
-    status = ce_checkpoint_require(checkpoint, slot->name, 2, slot->shape, out, err);
-    return status == CE_OK ? remember_name(load, slot->name, err) : status;
-}
-
-static enum ce_status check_table(const struct ce_tensor *table,
-                                  const struct ce_tensor_slot *slot,
-                                  const char *file,
-                                  struct ce_error *err)
-{
-    char found[96];
-    bool same = table->dims == slot->dims &&
-                memcmp(table->shape, slot->shape, sizeof(slot->shape)) == 0;
-
-    if (same && ce_dtype_is_float(table->dtype)) {
-        return CE_OK;
-    }
-    return ce_fail(err,
-                   CE_ERR_FORMAT,
-                   "%s: %s is %s %s, expected F32, BF16 or F16 [%zu, %zu, %zu]",
-                   file,
-                   slot->name,
-                   ce_dtype_name(table->dtype),
-                   ce_tensor_shape_text(table, found, sizeof(found)),
-                   slot->shape[0],
-                   slot->shape[1],
-                   slot->shape[2]);
-}
-
-/* The table of a layer, from the separate file where one was given; *found is
- * false where there is none. */
-static enum ce_status find_table(struct load *load,
-                                 const struct ce_tensor_slot *slot,
-                                 struct ce_tensor *out,
-                                 bool *found,
-                                 struct ce_error *err)
-{
-    const struct ce_weights_request *request = load->request;
-    const struct ce_tensor *table = NULL;
-    const char *file = NULL;
-    enum ce_status status = remember_name(load, slot->name, err);
-
-    *found = false;
-    if (status != CE_OK || !request->want_compressed) {
-        return status;
-    }
-    if (request->tables != NULL) {
-        table = ce_safetensors_find(request->tables, slot->name);
-        file = request->tables->path;
-    } else {
-        table = ce_checkpoint_find(request->checkpoint, slot->name, &file);
-    }
-    if (table == NULL) {
-        load->missing_tables++;
-        return CE_OK;
-    }
-    *found = true;
-    *out = *table;
-    return check_table(table, slot, file, err);
+    return ce_fail(err, CE_ERR_NOMEM, "no memory for the list of tensors");
 }
 
 static enum ce_status
 add_copy(struct load *load, const struct copy *copy, struct ce_error *err)
 {
-    if (load->arena->measuring) {
-        return CE_OK;
-    }
-    if (load->copies == load->capacity) {
-        size_t capacity = load->capacity * 2 + 64;
-        struct copy *grown = realloc(load->copy, capacity * sizeof(grown[0]));
+    struct copy *list =
+        make_room(load->copy, load->copies, &load->copies_capacity, sizeof(list[0]));
 
-        if (grown == NULL) {
-            return ce_fail(err, CE_ERR_NOMEM, "no memory for the list of tensors");
-        }
-        load->copy = grown;
-        load->capacity = capacity;
+    if (list == NULL) {
+        return fail_memory(err);
     }
-    load->copy[load->copies++] = *copy;
+    load->copy = list;
+    list[load->copies++] = *copy;
+    load->progress.total += copy->bytes;
+    return CE_OK;
+}
+
+static enum ce_status
+add_read(struct load *load, const struct ce_packed_read *read, struct ce_error *err)
+{
+    struct ce_packed_read *list =
+        make_room(load->read, load->reads, &load->reads_capacity, sizeof(list[0]));
+
+    if (list == NULL) {
+        return fail_memory(err);
+    }
+    load->read = list;
+    list[load->reads++] = *read;
     return CE_OK;
 }
 
@@ -190,7 +97,7 @@ static struct copy plan_copy(struct load *load,
     const size_t inputs = widen ? elements : slot->shape[1];
     const enum ce_dtype dtype =
         widen ? CE_DTYPE_F32
-              : ce_weights_dtype(load->request->formats, slot, from->dtype);
+              : ce_weights_dtype(load->finder.request->formats, slot, from->dtype);
     struct copy copy = {.from = {from->dtype, outputs, inputs, from->data},
                         .bytes = from->bytes,
                         .widen = widen};
@@ -202,103 +109,71 @@ static struct copy plan_copy(struct load *load,
     return copy;
 }
 
-static enum ce_status add_slot(struct load *load,
-                               const struct ce_tensor_slot *slot,
-                               const struct ce_tensor *from,
-                               struct ce_error *err)
+/* The view of a tensor that is, or will be, in this memory. */
+static void place_slot(struct load *load,
+                       const struct ce_tensor_slot *slot,
+                       const struct ce_matrix *to,
+                       size_t bytes)
 {
-    size_t bytes = 0;
-    const struct copy copy = plan_copy(load, slot, from, &bytes);
-    enum ce_status status = add_copy(load, &copy, err);
-
-    if (status != CE_OK) {
-        return status;
-    }
-    if (copy.widen) {
-        *slot->vector = copy.to.data;
+    if (slot->vector != NULL) {
+        *slot->vector = to->data;
     } else {
-        *slot->matrix = copy.to;
+        *slot->matrix = *to;
     }
     ce_weights_count(load->weights, slot->role, bytes);
-    return CE_OK;
+}
+
+static enum ce_status
+visit_stored(struct load *load, const struct ce_tensor_slot *slot, struct ce_error *err)
+{
+    struct ce_tensor from = {0};
+    size_t bytes = 0;
+    enum ce_status status = ce_weights_find(&load->finder, slot, &from, err);
+
+    if (status != CE_OK || from.data == NULL || !is_owned(load->finder.request, slot)) {
+        return status;
+    }
+    const struct copy copy = plan_copy(load, slot, &from, &bytes);
+
+    place_slot(load, slot, &copy.to, bytes);
+    return load->arena->measuring ? CE_OK : add_copy(load, &copy, err);
+}
+
+static enum ce_status
+visit_packed(struct load *load, const struct ce_tensor_slot *slot, struct ce_error *err)
+{
+    const struct ce_packed_tensor *from = NULL;
+    struct ce_matrix to = {.outputs = slot->shape[0], .inputs = slot->shape[1]};
+    enum ce_status status =
+        ce_weights_find_packed(&load->finder, slot, &from, &to.dtype, err);
+
+    if (status != CE_OK || from == NULL || !is_owned(load->finder.request, slot)) {
+        return status;
+    }
+    void *data = ce_arena_take(load->arena, from->bytes, 1);
+    const struct ce_packed_read read = {from, data};
+
+    to.data = data;
+    place_slot(load, slot, &to, from->bytes);
+    return load->arena->measuring ? CE_OK : add_read(load, &read, err);
 }
 
 static enum ce_status
 visit_slot(void *context, const struct ce_tensor_slot *slot, struct ce_error *err)
 {
     struct load *load = context;
-    struct ce_tensor from = {0};
-    enum ce_status status = CE_OK;
-    bool wanted = true;
+    const struct ce_weights_request *request = load->finder.request;
+    const bool elsewhere = slot->role == CE_TENSOR_TABLE && request->tables != NULL;
 
-    if (slot->role == CE_TENSOR_EXPERT) {
-        status = find_expert(load, slot, &from, err);
-        wanted = is_owned(load->request, slot);
-    } else if (slot->role == CE_TENSOR_TABLE) {
-        status = find_table(load, slot, &from, &wanted, err);
-    } else {
-        status = ce_checkpoint_require(
-            load->request->checkpoint, slot->name, slot->dims, slot->shape, &from, err);
-        if (status == CE_OK) {
-            status = remember_name(load, slot->name, err);
-        }
-    }
-    return status == CE_OK && wanted ? add_slot(load, slot, &from, err) : status;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* Old checkpoints store the RoPE frequencies; tied ones sometimes the head. */
-static bool is_ignored(const struct ce_config *config, const char *name)
-{
-    static const char suffix[] = "rotary_emb.inv_freq";
-    size_t length = strlen(name);
-
-    if (config->tie_word_embeddings && strcmp(name, "lm_head.weight") == 0) {
-        return true;
-    }
-    return length >= sizeof(suffix) - 1 &&
-           strcmp(name + length - (sizeof(suffix) - 1), suffix) == 0;
-}
-
-/* A tensor nobody asked for means that the file is another model than the
- * config says. */
-static enum ce_status check_leftovers(struct load *load, struct ce_error *err)
-{
-    const struct ce_checkpoint *checkpoint = load->request->checkpoint;
-
-    qsort(load->name, load->names, sizeof(load->name[0]), compare_names);
-    for (size_t i = 0; i < checkpoint->files; i++) {
-        const struct ce_safetensors *file = &checkpoint->file[i];
-
-        for (size_t j = 0; j < file->count; j++) {
-            const char *name = file->entries[j].name;
-
-            if (bsearch(&name, load->name, load->names, sizeof(name), compare_names) ==
-                    NULL &&
-                !is_ignored(load->request->config, name)) {
-                return ce_fail(err,
-                               CE_ERR_FORMAT,
-                               "%s: tensor %s is not part of the model config.json "
-                               "describes",
-                               file->path,
-                               name);
-            }
-        }
-    }
-    return CE_OK;
+    return request->packed != NULL && !elsewhere ? visit_packed(load, slot, err)
+                                                 : visit_stored(load, slot, err);
 }
 
 static void fini_load(struct load *load)
 {
-    for (size_t i = 0; i < load->names; i++) {
-        free(load->name[i]);
-    }
-    free(load->name);
+    ce_weights_finder_fini(&load->finder);
     free(load->copy);
+    free(load->read);
 }
 
 /* False when a weight cannot be quantised. */
@@ -318,26 +193,8 @@ static bool run_copy(const struct copy *copy)
     return ce_weights_convert(&copy->to, from, 0, count) == from->outputs;
 }
 
-/* Says every 4 GiB how far the copy is. */
-static void report_progress(size_t *done, size_t bytes, size_t total)
+static enum ce_status run_copies(struct load *load, struct ce_error *err)
 {
-    const size_t interval = (size_t)4 << 30;
-    size_t before = 0;
-
-#pragma omp atomic capture
-    {
-        before = *done;
-        *done += bytes;
-    }
-    if (before / interval != (before + bytes) / interval) {
-        ce_log(
-            CE_LOG_INFO, "loaded %zu of %zu MiB", (before + bytes) >> 20, total >> 20);
-    }
-}
-
-static enum ce_status run_copies(const struct load *load, struct ce_error *err)
-{
-    size_t done = 0;
     size_t bad = SIZE_MAX;
 
 #pragma omp parallel for schedule(dynamic) reduction(min : bad)
@@ -345,29 +202,37 @@ static enum ce_status run_copies(const struct load *load, struct ce_error *err)
         if (!run_copy(&load->copy[i])) {
             bad = i < bad ? i : bad;
         }
-        report_progress(&done, load->copy[i].bytes, load->arena->used);
+        ce_progress_add(&load->progress, load->copy[i].bytes);
     }
     if (bad == SIZE_MAX) {
         return CE_OK;
     }
-    return ce_fail(err,
-                   CE_ERR_NUMERIC,
-                   "tensor %s cannot be quantised: a weight is not finite or too large",
-                   load->copy[bad].name);
+    return ce_weights_fail_quantising(load->copy[bad].name, err);
+}
+
+static enum ce_status fill(struct load *load, struct ce_error *err)
+{
+    enum ce_status status = run_copies(load, err);
+
+    if (status == CE_OK && load->reads > 0) {
+        status = ce_packed_file_read(
+            load->finder.request->packed, load->read, load->reads, err);
+    }
+    return status;
 }
 
 /* Walks all tensors with a measuring or a real arena. */
 static enum ce_status walk(struct load *load, struct ce_error *err)
 {
     enum ce_status status =
-        ce_weights_take_layers(load->weights, load->request->config, err);
+        ce_weights_take_layers(load->weights, load->finder.request->config, err);
 
     if (status == CE_OK) {
-        status =
-            ce_olmoe_walk(load->request->config, load->weights, visit_slot, load, err);
+        status = ce_olmoe_walk(
+            load->finder.request->config, load->weights, visit_slot, load, err);
     }
     if (status == CE_OK) {
-        status = check_leftovers(load, err);
+        status = ce_weights_check_leftovers(&load->finder, err);
     }
     return status;
 }
@@ -376,7 +241,8 @@ enum ce_status ce_weights_plan(struct ce_weights *plan,
                                const struct ce_weights_request *request,
                                struct ce_error *err)
 {
-    struct load load = {.request = request, .weights = plan, .arena = &plan->arena};
+    struct load load = {
+        .finder = {.request = request}, .weights = plan, .arena = &plan->arena};
     enum ce_status status = CE_OK;
 
     *plan = (struct ce_weights){0};
@@ -391,8 +257,10 @@ enum ce_status ce_weights_load(struct ce_weights *weights,
                                size_t *missing_tables,
                                struct ce_error *err)
 {
-    struct load load = {
-        .request = request, .weights = weights, .arena = &weights->arena};
+    struct load load = {.finder = {.request = request},
+                        .weights = weights,
+                        .arena = &weights->arena,
+                        .progress = {.verb = "loaded"}};
     struct ce_weights plan = {0};
     enum ce_status status = ce_weights_plan(&plan, request, err);
 
@@ -404,13 +272,13 @@ enum ce_status ce_weights_load(struct ce_weights *weights,
         status = walk(&load, err);
     }
     if (status == CE_OK) {
-        status = run_copies(&load, err);
+        status = fill(&load, err);
     }
     if (status == CE_OK) {
         if (request->config->tie_word_embeddings) {
             weights->output = weights->embedding;
         }
-        *missing_tables = load.missing_tables;
+        *missing_tables = load.finder.missing_tables;
     }
     ce_weights_destroy(&plan);
     fini_load(&load);

@@ -10,6 +10,7 @@ extern const struct ce_command ce_command_score;
 extern const struct ce_command ce_command_logits;
 extern const struct ce_command ce_command_inspect;
 extern const struct ce_command ce_command_plan;
+extern const struct ce_command ce_command_pack;
 extern const struct ce_command ce_command_tokenize;
 extern const struct ce_command ce_command_bench_step;
 extern const struct ce_command ce_command_bench_kernels;

@@ -22,7 +22,8 @@ const struct ce_option ce_model_options[] = {
      .required = true,
      .env = "CEMOE_MODEL",
      .help = "Checkpoint directory as Hugging Face writes it: config.json, "
-             "model.safetensors or an index with shards, tokenizer.json."},
+             "model.safetensors or an index with shards, tokenizer.json; or what "
+             "cemoe pack makes of one."},
     {.name = "compressed",
      .kind = CE_OPTION_INT,
      .argument = "N",
@@ -53,7 +54,7 @@ const struct ce_option ce_model_options[] = {
      .kind = CE_OPTION_STRING,
      .argument = "FORMAT",
      .field = offsetof(struct ce_model_values, weights),
-     .initial = "stored",
+     .initial_help = "stored, or as the model was packed",
      .choices = formats,
      .help =
          "The experts' weights in memory: stored, exactly as in the checkpoint; bf16, "
@@ -63,7 +64,7 @@ const struct ce_option ce_model_options[] = {
      .kind = CE_OPTION_STRING,
      .argument = "FORMAT",
      .field = offsetof(struct ce_model_values, dense_weights),
-     .initial = "stored",
+     .initial_help = "stored, or as the model was packed",
      .choices = formats,
      .help = "The same for the matrices of attention and the output layer. Router, "
              "embedding and norms stay as they are stored."},

@@ -23,7 +23,8 @@ static const struct ce_option options[] = {
      .field = offsetof(struct values, model),
      .required = true,
      .env = "CEMOE_MODEL",
-     .help = "Checkpoint directory; of the weights only the headers are read, and "
+     .help = "Checkpoint or packed directory; of the weights only the headers are "
+             "read, and "
              "config.json alone is enough."},
     {.name = "ranks",
      .short_name = 'n',
@@ -121,7 +122,7 @@ const struct ce_command ce_command_inspect = {
         "  architecture, ranks, compressed (n_ce)\n"
         "  config.*            as in config.json; dtype as in safetensors\n"
         "  weights             present, files, compressed_tables,\n"
-        "                      dtypes.D.{tensors, values, bytes}\n"
+        "                      dtypes.D.{tensors, values, bytes}, D also q8 and q4\n"
         "  parameters          total, embedding, attention, router, experts, output,\n"
         "                      vectors, compressed_tables, active_uncompressed,\n"
         "                      active_compressed, compressed_vectors\n"

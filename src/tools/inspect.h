@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CE_INSPECT_DTYPES (CE_DTYPE_OTHER + 1)
+#define CE_INSPECT_DTYPES (CE_DTYPE_Q4 + 1)
 
 struct ce_inspect_stored {
     uint64_t tensors;

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "model/checkpoint.h"
+#include "model/packed_model.h"
 #include "model/tensor_walk.h"
 #include "model/weights.h"
 #include "moe/placement.h"
@@ -13,6 +14,8 @@
 /* What is open while inspecting. */
 struct sources {
     struct ce_checkpoint checkpoint;
+    struct ce_packed_file packed; /* used instead where it is open */
+    struct ce_weight_formats formats;
     struct ce_weights plan; /* of a rank that owned every expert */
     unsigned char *owned;   /* [layers][experts], all 1 */
 };
@@ -28,9 +31,9 @@ static bool exists_in(const char *dir, const char *name)
 
 /* A directory without weights is fine; one with weights that cannot be read, or
  * with weights in another format, is not. */
-static enum ce_status open_weights(struct ce_inspection *inspection,
-                                   struct ce_checkpoint *checkpoint,
-                                   struct ce_error *err)
+static enum ce_status open_checkpoint(struct ce_inspection *inspection,
+                                      struct ce_checkpoint *checkpoint,
+                                      struct ce_error *err)
 {
     const char *dir = inspection->model;
     enum ce_status status = ce_checkpoint_open(checkpoint, dir, err);
@@ -42,6 +45,25 @@ static enum ce_status open_weights(struct ce_inspection *inspection,
         return CE_OK;
     }
     return status;
+}
+
+static enum ce_status
+open_weights(struct ce_inspection *inspection, struct sources *s, struct ce_error *err)
+{
+    enum ce_status status = ce_packed_model_open(&s->packed,
+                                                 &s->formats,
+                                                 inspection->model,
+                                                 &inspection->config,
+                                                 ce_kernels_get(ce_isa_detect()),
+                                                 err);
+
+    if (status != CE_OK || s->packed.path == NULL) {
+        return status != CE_OK ? status
+                               : open_checkpoint(inspection, &s->checkpoint, err);
+    }
+    inspection->has_weights = true;
+    inspection->files = 1;
+    return CE_OK;
 }
 
 static enum ce_status choose_n_ce(struct ce_inspection *inspection,
@@ -73,6 +95,7 @@ static enum ce_status check_tensors(const struct ce_inspection *inspection,
     size_t experts = config->layers * config->experts;
     struct ce_weights_request request = {.config = config,
                                          .checkpoint = &s->checkpoint,
+                                         .formats = s->formats,
                                          .want_compressed = inspection->n_ce > 0};
 
     s->owned = malloc(experts);
@@ -81,6 +104,7 @@ static enum ce_status check_tensors(const struct ce_inspection *inspection,
     }
     memset(s->owned, 1, experts);
     request.owned = s->owned;
+    request.packed = s->packed.path != NULL ? &s->packed : NULL;
     if (!inspection->has_weights) {
         return ce_weights_plan_dummy(
             &s->plan, config, s->owned, (struct ce_weight_formats){0}, err);
@@ -98,16 +122,43 @@ static uint64_t count_values(size_t dims, const size_t *shape)
     return values;
 }
 
-static void count_stored(struct ce_inspection *inspection,
-                         const struct ce_checkpoint *checkpoint)
+static void add_stored(struct ce_inspect_stored *stored,
+                       size_t dims,
+                       const size_t *shape,
+                       size_t bytes)
 {
-    for (size_t i = 0; i < checkpoint->count; i++) {
-        const struct ce_tensor *tensor = checkpoint->entries[i].tensor;
-        struct ce_inspect_stored *stored = &inspection->stored[tensor->dtype];
+    stored->tensors++;
+    stored->values += count_values(dims, shape);
+    stored->bytes += bytes;
+}
 
-        stored->tensors++;
-        stored->values += count_values(tensor->dims, tensor->shape);
-        stored->bytes += tensor->bytes;
+static enum ce_dtype dtype_of(const struct ce_packed_tensor *tensor)
+{
+    int d = CE_INSPECT_DTYPES - 1;
+
+    while (d > 0 && strcmp(tensor->dtype, ce_dtype_name((enum ce_dtype)d)) != 0) {
+        d--;
+    }
+    return (enum ce_dtype)d;
+}
+
+static void count_stored(struct ce_inspection *inspection, const struct sources *s)
+{
+    for (size_t i = 0; i < s->checkpoint.count; i++) {
+        const struct ce_tensor *tensor = s->checkpoint.entries[i].tensor;
+
+        add_stored(&inspection->stored[tensor->dtype],
+                   tensor->dims,
+                   tensor->shape,
+                   tensor->bytes);
+    }
+    for (size_t i = 0; i < s->packed.count; i++) {
+        const struct ce_packed_tensor *tensor = &s->packed.tensors[i];
+
+        add_stored(&inspection->stored[dtype_of(tensor)],
+                   tensor->dims,
+                   tensor->shape,
+                   tensor->bytes);
     }
 }
 
@@ -142,7 +193,8 @@ static bool has_table(const struct counting *counting, const char *name)
     if (!inspection->has_weights) {
         return inspection->config.use_ce;
     }
-    return ce_checkpoint_find(&counting->sources->checkpoint, name, NULL) != NULL;
+    return ce_checkpoint_find(&counting->sources->checkpoint, name, NULL) != NULL ||
+           ce_packed_file_find(&counting->sources->packed, name) != NULL;
 }
 
 static enum ce_status
@@ -206,7 +258,7 @@ static enum ce_status count_parameters(struct ce_inspection *inspection,
 
 static uint64_t matrix_bytes(const struct ce_matrix *matrix)
 {
-    return (uint64_t)matrix->outputs * matrix->inputs * ce_dtype_size(matrix->dtype);
+    return ce_weights_matrix_bytes(matrix->dtype, matrix->outputs, matrix->inputs);
 }
 
 static uint64_t expert_bytes(const struct ce_expert_weights *expert)
@@ -294,7 +346,7 @@ open_model(struct ce_inspection *inspection, struct sources *s, struct ce_error 
         status = choose_n_ce(inspection, err);
     }
     if (status == CE_OK) {
-        status = open_weights(inspection, &s->checkpoint, err);
+        status = open_weights(inspection, s, err);
     }
     if (status == CE_OK) {
         status = check_tensors(inspection, s, err);
@@ -305,6 +357,7 @@ open_model(struct ce_inspection *inspection, struct sources *s, struct ce_error 
 static void close_model(struct sources *sources)
 {
     ce_weights_destroy(&sources->plan);
+    ce_packed_file_close(&sources->packed);
     ce_checkpoint_close(&sources->checkpoint);
     free(sources->owned);
 }
@@ -315,7 +368,7 @@ enum ce_status ce_inspect_model(struct ce_inspection *inspection, struct ce_erro
     enum ce_status status = open_model(inspection, &sources, err);
 
     if (status == CE_OK) {
-        count_stored(inspection, &sources.checkpoint);
+        count_stored(inspection, &sources);
         status = count_parameters(inspection, &sources, err);
     }
     if (status == CE_OK) {
