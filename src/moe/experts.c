@@ -9,6 +9,9 @@
  * of packed weights. */
 #define PANEL 64
 
+/* Rows of an expert up to which it matters how its weights are read. */
+#define FEW_ROWS 16
+
 static struct ce_quantised_block *
 take_blocks(struct ce_arena *arena, size_t rows, size_t inputs)
 {
@@ -357,21 +360,43 @@ static void quantise_hidden(const struct tile *tile)
     }
 }
 
+static bool has_few_rows(const struct tile *tile)
+{
+    for (size_t i = 0; i < tile->segments; i++) {
+        if (tile->segment[i].rows > FEW_ROWS) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* How many neighbouring tasks a thread takes at a time. With few rows it should read
+ * long runs of weights: where a run ends, what was read ahead is lost and memory starts
+ * anew. With many, small pieces balance better. */
+static int tasks_at_once(const struct tile *tile, size_t tasks)
+{
+    const size_t runs = 4 * (size_t)omp_get_num_threads();
+
+    return has_few_rows(tile) ? (int)((tasks + runs - 1) / runs) : 1;
+}
+
 static void multiply_tile(const struct tile *tile)
 {
-    size_t gate_panels = panels(tile->experts->intermediate);
-    size_t down_panels = panels(tile->experts->hidden);
+    const size_t gate_panels = panels(tile->experts->intermediate);
+    const size_t down_panels = panels(tile->experts->hidden);
+    const size_t gate_tasks = tile->segments * gate_panels;
+    const size_t down_tasks = tile->segments * down_panels;
 
 #pragma omp parallel
     {
-#pragma omp for schedule(dynamic)
-        for (size_t task = 0; task < tile->segments * gate_panels; task++) {
+#pragma omp for schedule(dynamic, tasks_at_once(tile, gate_tasks))
+        for (size_t task = 0; task < gate_tasks; task++) {
             gate_up_panel(tile, &tile->segment[task / gate_panels], task % gate_panels);
             look_after_others(tile->experts);
         }
         quantise_hidden(tile);
-#pragma omp for schedule(dynamic)
-        for (size_t task = 0; task < tile->segments * down_panels; task++) {
+#pragma omp for schedule(dynamic, tasks_at_once(tile, down_tasks))
+        for (size_t task = 0; task < down_tasks; task++) {
             down_panel(tile, &tile->segment[task / down_panels], task % down_panels);
             look_after_others(tile->experts);
         }

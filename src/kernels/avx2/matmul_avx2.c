@@ -10,14 +10,16 @@
  *      x[1]     s    s    s    s      registers; a piece of w is used as soon
  *      x[2]     s    s    s    s      as it is widened
  *
- * One row reads four weight rows side by side at the speed of memory. Many rows
- * go in blocks whose x stays in the second-level cache while all outputs pass.
+ * Four weight rows side by side are four short streams, too short for the CPU to
+ * follow. So a tile asks for the weights of the next one, in the order they have in
+ * memory. Many rows go in blocks whose x stays in the second-level cache while all
+ * outputs pass.
  */
 
 #include "kernels/avx2/avx2.h"
 #include "kernels/avx2/lanes_avx2.h"
 
-enum { TILE_OUTPUTS = 4, TILE_ROWS = 3, BLOCK_ROWS = 48 };
+enum { TILE_OUTPUTS = 4, TILE_ROWS = 3, BLOCK_ROWS = 48, LINE_BYTES = 64 };
 
 /* Some rows of x against at most TILE_OUTPUTS outputs. */
 struct task {
@@ -28,6 +30,7 @@ struct task {
     size_t inputs;
     size_t outputs;
     const unsigned char *w[TILE_OUTPUTS]; /* the last one again where there are fewer */
+    size_t ahead;                         /* bytes from w[0] to what is asked for */
 };
 
 struct sums {
@@ -66,6 +69,19 @@ CE_INLINE_AVX2 void add_step(struct sums *sums,
     }
 }
 
+/* One step's share of the next tile, also beyond the end of the weights, where it does
+ * nothing. */
+CE_INLINE_AVX2 void
+prefetch_step(enum ce_dtype dtype, const struct task *task, size_t i)
+{
+    const size_t bytes = TILE_OUTPUTS * ce_element_bytes_avx2(dtype); /* of an input */
+    const unsigned char *next = task->w[0] + task->ahead + bytes * i;
+
+    for (size_t at = 0; at < CE_LANES_AVX2 * bytes; at += LINE_BYTES) {
+        _mm_prefetch((const void *)(next + at), _MM_HINT_T0);
+    }
+}
+
 static inline void store_row(float *y, __m128 row, size_t outputs)
 {
     float values[TILE_OUTPUTS];
@@ -93,6 +109,7 @@ compute_tile(enum ce_dtype dtype, size_t rows, const struct task *task)
     }
     for (size_t i = 0; i < task->inputs - tail; i += CE_LANES_AVX2) {
         add_step(&sums, dtype, rows, task, i, CE_LANES_AVX2);
+        prefetch_step(dtype, task, i);
     }
     if (tail > 0) {
         add_step(&sums, dtype, rows, task, task->inputs - tail, tail);
@@ -106,17 +123,24 @@ compute_tile(enum ce_dtype dtype, size_t rows, const struct task *task)
     }
 }
 
+/* Four rows are two tiles of two: the four sums of a single row wait for each other. */
 CE_INLINE_AVX2 void compute_rows(enum ce_dtype dtype, struct task task, size_t rows)
 {
-    for (; rows >= TILE_ROWS; rows -= TILE_ROWS) {
-        compute_tile(dtype, TILE_ROWS, &task);
-        task.x += TILE_ROWS * task.ldx;
-        task.y += TILE_ROWS * task.ldy;
-    }
-    if (rows == 2) {
-        compute_tile(dtype, 2, &task);
-    } else if (rows == 1) {
-        compute_tile(dtype, 1, &task);
+    while (rows > 0) {
+        size_t tile = TILE_ROWS;
+
+        if (rows == 1) {
+            tile = 1;
+            compute_tile(dtype, 1, &task);
+        } else if (rows == 2 || rows == 4) {
+            tile = 2;
+            compute_tile(dtype, 2, &task);
+        } else {
+            compute_tile(dtype, TILE_ROWS, &task);
+        }
+        task.x += tile * task.ldx;
+        task.y += tile * task.ldy;
+        rows -= tile;
     }
 }
 
@@ -154,6 +178,10 @@ void ce_matmul_avx2(float *y,
     for (size_t t = 0; t < rows; t += BLOCK_ROWS) {
         const size_t block = rows - t < BLOCK_ROWS ? rows - t : BLOCK_ROWS;
 
+        /* Behind the first block weights come from a cache: what would help the first
+         * only drives the tile out of the nearest one. */
+        task.ahead =
+            t == 0 ? TILE_OUTPUTS * w->inputs * ce_element_bytes_avx2(w->dtype) : 0;
         task.x = x + t * ldx;
         for (size_t o = 0; o < count; o += TILE_OUTPUTS) {
             task.y = y + t * ldy + o;
