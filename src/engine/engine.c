@@ -325,8 +325,12 @@ static enum ce_status plan_weights(struct ce_engine *engine,
         .formats = engine->formats,
         .want_compressed = engine->compressed > 0};
     if (options->dummy_weights) {
-        return ce_weights_plan_dummy(
-            plan, &engine->config, loading->owned, engine->formats, err);
+        return ce_weights_plan_dummy(plan,
+                                     &engine->config,
+                                     loading->owned,
+                                     loading->request.split,
+                                     engine->formats,
+                                     err);
     }
     return ce_weights_plan(plan, &loading->request, err);
 }
@@ -356,6 +360,7 @@ static enum ce_status load(struct ce_engine *engine,
         status = ce_weights_dummy(&engine->weights,
                                   &engine->config,
                                   loading->owned,
+                                  loading->request.split,
                                   engine->formats,
                                   options->dummy_seed,
                                   err);
