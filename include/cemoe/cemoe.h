@@ -77,6 +77,10 @@ struct ce_engine_options {
     /* Experts on ranks: "contiguous" (or NULL), "strided", or a file of `cemoe plan`.
      * Does not change results. */
     const char *placement;
+    /* "none" (or NULL): an expert is run by its owner. "node": every rank has a slice
+     * of every expert, and rows are in memory that the ranks share, so all must be on
+     * one host. Does not change results. */
+    const char *expert_split;
     size_t step_tokens;  /* most tokens of this rank in one step */
     size_t step_logits;  /* most rows of logits of one step */
     size_t cache_tokens; /* KV cache: tokens of all sequences */

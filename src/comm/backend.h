@@ -37,6 +37,18 @@ void ce_exchange_arrived(struct ce_transport *transport,
                          int source,
                          struct ce_bytes message);
 
+/* For reports of waits that never end. "none", "rank 2" or "ranks 2, 3 and 9 more": the
+ * `count` ranks whose flag is 0. */
+#define CE_RANKS_TEXT 160
+void ce_describe_missing(char *text, const unsigned char *flags, int ranks, int count);
+/* "rank 2: step 7, layer 3, stage experts: dispatch round 21"; "rank 2: after step 7:"
+ * between steps and "rank 2: stage load:" before them. */
+#define CE_WHERE_TEXT 128
+void ce_describe_where(char *text,
+                       const struct ce_transport *t,
+                       const char *what,
+                       uint64_t round);
+
 /* Where the messages of one source arrive. */
 struct ce_landing {
     unsigned char *memory; /* 64-byte aligned; freed by its owner with free() */

@@ -182,13 +182,11 @@ enum ce_status ce_exchange_start(struct ce_transport *transport,
     return status;
 }
 
-#define NAMED_RANKS 8
-#define RANKS_TEXT  160 /* holds NAMED_RANKS ranks of any size */
+#define NAMED_RANKS 8 /* of any size fit into CE_RANKS_TEXT */
 
-/* "none", "rank 2" or "ranks 2, 3 and 9 more": the `count` whose flag is 0. */
-static void name_unset(char *text, const unsigned char *flags, int ranks, int count)
+void ce_describe_missing(char *text, const unsigned char *flags, int ranks, int count)
 {
-    const size_t size = RANKS_TEXT;
+    const size_t size = CE_RANKS_TEXT;
     int named = 0;
 
     if (count == 0) {
@@ -208,14 +206,13 @@ static void name_unset(char *text, const unsigned char *flags, int ranks, int co
     }
 }
 
-/* "rank 2: step 7, layer 3, stage experts: dispatch round 21"; "rank 2: after step 7:"
- * between steps and "rank 2: stage load:" before them. */
-#define WHERE_TEXT 128
-
-static void describe_where(char *text, const struct ce_transport *t, enum ce_slot slot)
+void ce_describe_where(char *text,
+                       const struct ce_transport *t,
+                       const char *what,
+                       uint64_t round)
 {
     const struct ce_activity *now = &t->activity;
-    char doing[WHERE_TEXT / 2] = "";
+    char doing[CE_WHERE_TEXT / 2] = "";
 
     if (now->stage != NULL && now->step > 0) {
         (void)snprintf(doing,
@@ -230,25 +227,25 @@ static void describe_where(char *text, const struct ce_transport *t, enum ce_slo
         (void)snprintf(doing, sizeof(doing), "after step %" PRIu64 ": ", now->step);
     }
     (void)snprintf(text,
-                   WHERE_TEXT,
+                   CE_WHERE_TEXT,
                    "rank %d: %s%s round %" PRIu64,
                    t->rank,
                    doing,
-                   slot_names[slot],
-                   t->slot[slot].round);
+                   what,
+                   round);
 }
 
 static enum ce_status
 fail_timeout(struct ce_transport *t, enum ce_slot slot, struct ce_error *err)
 {
     const struct ce_exchange *x = &t->slot[slot];
-    char missing[RANKS_TEXT];
-    char unsent[RANKS_TEXT];
-    char where[WHERE_TEXT];
+    char missing[CE_RANKS_TEXT];
+    char unsent[CE_RANKS_TEXT];
+    char where[CE_WHERE_TEXT];
 
-    describe_where(where, t, slot);
-    name_unset(missing, x->arrived, t->ranks, x->to_arrive);
-    name_unset(unsent, x->sent, t->ranks, x->to_send);
+    ce_describe_where(where, t, slot_names[slot], x->round);
+    ce_describe_missing(missing, x->arrived, t->ranks, x->to_arrive);
+    ce_describe_missing(unsent, x->sent, t->ranks, x->to_send);
     if (x->to_arrive == 0) {
         return ce_fail(err,
                        CE_ERR_TIMEOUT,

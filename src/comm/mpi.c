@@ -268,6 +268,20 @@ mpi_progress(struct ce_transport *t, enum ce_slot slot, struct ce_error *err)
     return status == CE_OK && !moved ? CE_AGAIN : status;
 }
 
+/* MPI moves its messages in any of its calls that looks for one; nobody sends with this
+ * tag. */
+static enum ce_status mpi_tend(struct ce_transport *t, struct ce_error *err)
+{
+    int is_found = 0;
+    int code = MPI_Iprobe(MPI_ANY_SOURCE,
+                          CE_SLOT_COUNT,
+                          from_head(t)->comm,
+                          &is_found,
+                          MPI_STATUS_IGNORE);
+
+    return code == MPI_SUCCESS ? CE_OK : fail_mpi(t, code, "MPI_Iprobe", err);
+}
+
 static void free_buffers(struct mpi_transport *mpi, enum ce_slot slot)
 {
     const int ranks = mpi->head.ranks;
@@ -450,6 +464,7 @@ const struct ce_transport_ops ce_transport_mpi = {
     .prepare = mpi_prepare,
     .send = mpi_send,
     .progress = mpi_progress,
+    .tend = mpi_tend,
     .destroy = mpi_destroy,
     .abort = mpi_abort,
 };

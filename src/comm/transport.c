@@ -214,6 +214,17 @@ void ce_transport_fail(struct ce_transport *transport)
     transport->failed = true;
 }
 
+enum ce_status ce_transport_tend(struct ce_transport *transport, struct ce_error *err)
+{
+    enum ce_status status = CE_OK;
+
+    if (transport->ops->tend != NULL) {
+        status = transport->ops->tend(transport, err);
+    }
+    transport->failed = transport->failed || status != CE_OK;
+    return status;
+}
+
 enum ce_status ce_transport_enter(struct ce_transport *transport,
                                   const char *stage,
                                   enum ce_status status,

@@ -120,6 +120,9 @@ struct ce_transport_ops {
     enum ce_status (*progress)(struct ce_transport *t,
                                enum ce_slot slot,
                                struct ce_error *err);
+    /* Lets what is still under way for peers move on, whether or not an exchange is
+     * open; never blocks. NULL where nothing can be. */
+    enum ce_status (*tend)(struct ce_transport *t, struct ce_error *err);
     /* Leaves the job; collective unless t->failed, which must not wait. */
     void (*destroy)(struct ce_transport *t);
     /* Ends the job on all ranks now, without waiting for them. */
@@ -198,6 +201,11 @@ CE_MUST_CHECK enum ce_status ce_transport_enter(struct ce_transport *transport,
                                                 const char *stage,
                                                 enum ce_status status,
                                                 struct ce_error *err);
+
+/* To be called again and again by a rank that waits for others by other means than an
+ * exchange (window.h): they may need its progress to come. Does not block. */
+CE_MUST_CHECK enum ce_status ce_transport_tend(struct ce_transport *transport,
+                                               struct ce_error *err);
 
 /* Counts messages, bytes and times from zero again. */
 void ce_transport_reset_counters(struct ce_transport *transport);

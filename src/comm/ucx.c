@@ -397,6 +397,14 @@ ucx_progress(struct ce_transport *t, enum ce_slot slot, struct ce_error *err)
     return ucx->events == events ? CE_AGAIN : CE_OK;
 }
 
+static enum ce_status ucx_tend(struct ce_transport *t, struct ce_error *err)
+{
+    struct ucx_transport *ucx = from_head(t);
+
+    (void)ucp_worker_progress(ucx->worker);
+    return ucx->status == CE_OK ? CE_OK : noted_failure(ucx, err);
+}
+
 static void free_links(struct ucx_transport *ucx, struct ucx_link *links)
 {
     for (int peer = 0; links != NULL && peer < ucx->head.ranks; peer++) {
@@ -545,6 +553,7 @@ const struct ce_transport_ops ce_transport_ucx = {
     .reserve = ucx_reserve,
     .send = ucx_send,
     .progress = ucx_progress,
+    .tend = ucx_tend,
     .destroy = ucx_destroy,
     .abort = ucx_abort,
 };

@@ -134,6 +134,18 @@ static enum ce_status open_files(struct ce_engine *engine,
                                    engine->transport->ranks,
                                    err);
     }
+    if (status == CE_OK) {
+        status = ce_engine_choose_split(engine, options, err);
+    }
+    if (status == CE_OK && engine->split != CE_EXPERT_SPLIT_NONE &&
+        loading->packed.path != NULL) {
+        status =
+            ce_fail(err,
+                    CE_ERR_UNSUPPORTED,
+                    "%s: a packed model cannot be split yet; use the checkpoint it "
+                    "was made of, or --expert-split none",
+                    loading->packed.path);
+    }
     return status == CE_OK ? check_combine(engine, err) : status;
 }
 
@@ -214,7 +226,7 @@ static char *describe_job(const struct ce_engine *engine,
     int length = asprintf(
         &text,
         "compressed=%zu\nmain-experts=%zu\nstep-tokens=%zu\nwire=%s\n"
-        "combine=%s\nkv=%s\n"
+        "combine=%s\nkv=%s\nexpert-split=%s\n"
         "placement=%s (%016" PRIx64 ")\n"
         "weights=%s\ndense-weights=%s\ndummy=%s\nseed=%" PRIu64 "\ntensors=%016" PRIx64
         "\ncompressed-experts=%016" PRIx64 "\n%s",
@@ -224,6 +236,7 @@ static char *describe_job(const struct ce_engine *engine,
         ce_wire_name(engine->wire),
         ce_combine_name(engine->combine),
         ce_kv_dtype_name(engine->kv),
+        ce_expert_split_name(engine->split),
         engine->placement.name,
         ce_placement_hash(&engine->placement),
         ce_weight_format_name(engine->formats.experts),
@@ -287,7 +300,11 @@ static enum ce_status list_owned(const struct ce_engine *engine,
     if (loading->owned == NULL) {
         return ce_fail(err, CE_ERR_NOMEM, "no memory for the list of experts");
     }
-    ce_placement_mask(placement, engine->transport->rank, loading->owned);
+    if (engine->split == CE_EXPERT_SPLIT_NODE) {
+        memset(loading->owned, 1, placement->layers * placement->experts);
+    } else {
+        ce_placement_mask(placement, engine->transport->rank, loading->owned);
+    }
     return CE_OK;
 }
 
@@ -309,11 +326,16 @@ static enum ce_status plan_weights(struct ce_engine *engine,
         .packed = loading->packed.path != NULL ? &loading->packed : NULL,
         .tables = options->compressed_experts != NULL ? &loading->tables : NULL,
         .owned = loading->owned,
+        .split = ce_engine_share(engine),
         .formats = engine->formats,
         .want_compressed = engine->compressed > 0};
     if (options->dummy_weights) {
-        return ce_weights_plan_dummy(
-            plan, &engine->config, loading->owned, engine->formats, err);
+        return ce_weights_plan_dummy(plan,
+                                     &engine->config,
+                                     loading->owned,
+                                     loading->request.split,
+                                     engine->formats,
+                                     err);
     }
     return ce_weights_plan(plan, &loading->request, err);
 }
@@ -343,6 +365,7 @@ static enum ce_status load(struct ce_engine *engine,
         status = ce_weights_dummy(&engine->weights,
                                   &engine->config,
                                   loading->owned,
+                                  loading->request.split,
                                   engine->formats,
                                   options->dummy_seed,
                                   err);
@@ -439,6 +462,9 @@ static enum ce_status create(struct ce_engine *engine,
     }
     ce_weights_destroy(&plan);
     if (status == CE_OK) {
+        status = ce_engine_open_window(engine, err);
+    }
+    if (status == CE_OK) {
         status = ce_agree(transport, load(engine, options, loading, err), err);
     }
     if (status == CE_OK) {
@@ -479,6 +505,7 @@ enum ce_status ce_engine_create(struct ce_engine **out,
     engine->options.combine = NULL;
     engine->options.overlap = NULL;
     engine->options.placement = NULL;
+    engine->options.expert_split = NULL;
     if (deadline_ms < UINT64_MAX / LOADING_DEADLINE_FACTOR) {
         transport->deadline_ms = deadline_ms * LOADING_DEADLINE_FACTOR;
     }
@@ -506,6 +533,8 @@ void ce_engine_destroy(struct ce_engine *engine)
     ce_arena_destroy(&engine->arena);
     ce_weights_destroy(&engine->weights);
     ce_placement_destroy(&engine->placement);
+    ce_placement_destroy(&engine->whole);
+    ce_window_destroy(engine->window);
     free(engine);
 }
 

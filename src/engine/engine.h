@@ -44,7 +44,7 @@ struct ce_memory_plan {
     size_t compressed;
     size_t cache;
     size_t scratch;
-    size_t receive; /* the transport's buffers for what peers send */
+    size_t receive; /* the transport's buffers for what peers send, and the window */
     size_t extra;   /* the caller's, as it said */
     size_t total;
 };
@@ -106,10 +106,13 @@ struct ce_engine {
     enum ce_wire_format wire;
     enum ce_combine combine;
     enum ce_overlap overlap;
+    enum ce_expert_split split;
     enum ce_dtype kv; /* of the cache */
     enum ce_isa isa;
     const struct ce_kernels *kernels;
-    struct ce_placement placement;
+    struct ce_placement placement; /* split: of what nobody owns alone; see whole */
+    struct ce_placement whole;     /* split: all experts on the host, as one rank */
+    struct ce_window *window;      /* split: NULL before it is made */
     struct ce_weights weights;
     struct ce_memory_plan plan;
     struct ce_arena arena;
@@ -153,6 +156,24 @@ ce_engine_open_weights(struct ce_engine *engine,
                        struct ce_checkpoint *checkpoint,
                        struct ce_packed_file *packed,
                        struct ce_error *err);
+
+/* ---- experts that are split (engine_split.c) ---- */
+
+/* Sets split, and whole if they are. Errors: CE_ERR_ARG for what does not go with it.
+ */
+CE_MUST_CHECK enum ce_status
+ce_engine_choose_split(struct ce_engine *engine,
+                       const struct ce_engine_options *options,
+                       struct ce_error *err);
+/* The slices that are here; zeroed where experts are not split. */
+struct ce_weights_split ce_engine_share(const struct ce_engine *engine);
+/* What this rank adds to the window; after ce_engine_take, also with a measuring arena.
+ */
+size_t ce_engine_window_bytes(const struct ce_engine *engine);
+/* Makes the window if there is to be one, before anything is loaded: several hosts are
+ * a mistake to be seen soon. Collective. */
+CE_MUST_CHECK enum ce_status ce_engine_open_window(struct ce_engine *engine,
+                                                   struct ce_error *err);
 
 /* Takes what lives as long as the engine from its arena. (engine_memory.c) */
 void ce_engine_take(struct ce_engine *engine, struct ce_arena *arena);

@@ -77,11 +77,12 @@ static void fill_rotary(struct ce_engine *engine)
 static void take_moe(struct ce_engine *engine, struct ce_arena *arena)
 {
     const struct ce_config *config = &engine->config;
+    const bool split = engine->split == CE_EXPERT_SPLIT_NODE;
 
     engine->moe = (struct ce_moe){
         .kernels = engine->kernels,
         .transport = engine->transport,
-        .placement = &engine->placement,
+        .placement = split ? &engine->whole : &engine->placement,
         .hidden = config->hidden_size,
         .intermediate = config->intermediate_size,
         .experts = config->experts,
@@ -94,6 +95,9 @@ static void take_moe(struct ce_engine *engine, struct ce_arena *arena)
         .packed_experts = ce_weight_format_is_packed(engine->formats.experts),
         .combine = engine->combine,
         .overlap = engine->overlap,
+        .split = engine->split,
+        .share = ce_engine_share(engine),
+        .window = engine->window,
     };
     ce_moe_take(&engine->moe, arena);
 }
@@ -197,6 +201,7 @@ enum ce_status ce_engine_check_memory(struct ce_engine *engine,
     plan->compressed = weights_plan->compressed_bytes;
     ce_moe_message_sizes(&engine->moe, size);
     plan->receive = ce_transport_receive_bytes(engine->transport, size);
+    plan->receive += ce_engine_window_bytes(engine);
     plan->extra = engine->options.extra_bytes;
     plan->total = add_bytes(add_bytes(weights_plan->arena.used, measure.used),
                             add_bytes(plan->receive, plan->extra));

@@ -26,6 +26,25 @@ enum ce_status ce_weights_take_layers(struct ce_weights *weights,
     return CE_OK;
 }
 
+struct ce_slice ce_weights_slice(struct ce_weights_split split, size_t outputs)
+{
+    if (split.ranks < 2) {
+        return (struct ce_slice){0, outputs};
+    }
+    const size_t panels = ce_quantised_panels(outputs);
+    const size_t first = panels * split.rank / split.ranks * CE_QUANTISED_PANEL;
+    const size_t end = panels * (split.rank + 1) / split.ranks * CE_QUANTISED_PANEL;
+
+    return (struct ce_slice){first, (end < outputs ? end : outputs) - first};
+}
+
+struct ce_slice ce_weights_rows(struct ce_weights_split split,
+                                const struct ce_tensor_slot *slot)
+{
+    return slot->role == CE_TENSOR_EXPERT ? ce_weights_slice(split, slot->shape[0])
+                                          : (struct ce_slice){0, slot->shape[0]};
+}
+
 void ce_weights_count(struct ce_weights *weights,
                       enum ce_tensor_role role,
                       size_t bytes)

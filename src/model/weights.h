@@ -25,9 +25,9 @@
 
 /* One full expert; data is NULL where this rank does not own it. */
 struct ce_expert_weights {
-    struct ce_matrix gate; /* [f][d] */
-    struct ce_matrix up;   /* [f][d] */
-    struct ce_matrix down; /* [d][f] */
+    struct ce_matrix gate; /* [f][d], or a slice of the f rows */
+    struct ce_matrix up;   /* [f][d], likewise */
+    struct ce_matrix down; /* [d][f], or a slice of the d rows */
 };
 
 struct ce_layer_weights {
@@ -79,6 +79,19 @@ struct ce_weight_formats {
     enum ce_weight_format dense;
 };
 
+/* Ranks that share every expert: this one has part `rank` of `ranks` of the outputs of
+ * each expert's matrices. Zeroed: the whole of them. */
+struct ce_weights_split {
+    size_t rank;
+    size_t ranks;
+};
+struct ce_slice {
+    size_t first;
+    size_t count;
+};
+/* Whole panels of 16 outputs, as equal as can be; none where ranks outnumber them. */
+struct ce_slice ce_weights_slice(struct ce_weights_split split, size_t outputs);
+
 /* Of one matrix in memory, stored or packed. */
 size_t ce_weights_matrix_bytes(enum ce_dtype dtype, size_t outputs, size_t inputs);
 
@@ -89,6 +102,7 @@ struct ce_weights_request {
     const struct ce_packed_file *packed; /* used instead, or NULL; of these formats */
     const struct ce_safetensors *tables; /* a separate ces file, or NULL */
     const unsigned char *owned;
+    struct ce_weights_split split;
     struct ce_weight_formats formats;
     bool want_compressed; /* load the tables; missing ones become NULL */
 };
@@ -113,6 +127,7 @@ CE_MUST_CHECK enum ce_status ce_weights_load(struct ce_weights *weights,
 CE_MUST_CHECK enum ce_status ce_weights_plan_dummy(struct ce_weights *plan,
                                                    const struct ce_config *config,
                                                    const unsigned char *owned,
+                                                   struct ce_weights_split split,
                                                    struct ce_weight_formats formats,
                                                    struct ce_error *err);
 
@@ -121,6 +136,7 @@ CE_MUST_CHECK enum ce_status ce_weights_plan_dummy(struct ce_weights *plan,
 CE_MUST_CHECK enum ce_status ce_weights_dummy(struct ce_weights *weights,
                                               const struct ce_config *config,
                                               const unsigned char *owned,
+                                              struct ce_weights_split split,
                                               struct ce_weight_formats formats,
                                               uint64_t seed,
                                               struct ce_error *err);

@@ -19,6 +19,7 @@ struct dummy {
     const struct ce_config *config;
     struct ce_weights *weights;
     const unsigned char *owned;
+    struct ce_weights_split split;
     struct ce_weight_formats formats;
     uint64_t seed;
 };
@@ -60,16 +61,18 @@ static float unit_at(uint64_t key, size_t i)
     return ((float)(bits & 0xffff) - 32767.5F) / 32768.0F;
 }
 
+/* Element i gets what `first` + i of the whole tensor has. */
 static void fill_block(void *data,
                        enum ce_dtype dtype,
                        size_t begin,
                        size_t end,
+                       size_t first,
                        uint64_t key,
                        float center,
                        float spread)
 {
     for (size_t i = begin; i < end; i++) {
-        store(data, dtype, i, center + spread * unit_at(key, i));
+        store(data, dtype, i, center + spread * unit_at(key, first + i));
     }
 }
 
@@ -89,6 +92,7 @@ static void fill_rows(void *data,
 static void fill(void *data,
                  enum ce_dtype dtype,
                  size_t elements,
+                 size_t first,
                  uint64_t key,
                  float center,
                  float spread)
@@ -99,7 +103,7 @@ static void fill(void *data,
     for (size_t b = 0; b < blocks; b++) {
         size_t end = (b + 1) * BLOCK < elements ? (b + 1) * BLOCK : elements;
 
-        fill_block(data, dtype, b * BLOCK, end, key, center, spread);
+        fill_block(data, dtype, b * BLOCK, end, first, key, center, spread);
     }
 }
 
@@ -115,8 +119,11 @@ static size_t slot_elements(const struct ce_tensor_slot *slot)
 
 /* Quantised from the values that `dtype` would hold: panel by panel, so that no more of
  * the matrix than that is ever there. */
-static void
-fill_packed(const struct ce_matrix *to, enum ce_dtype dtype, uint64_t key, float spread)
+static void fill_packed(const struct ce_matrix *to,
+                        enum ce_dtype dtype,
+                        size_t from_row,
+                        uint64_t key,
+                        float spread)
 {
     const size_t row_bytes = to->inputs * ce_dtype_size(dtype);
     const size_t panels = ce_quantised_panels(to->outputs);
@@ -140,8 +147,12 @@ fill_packed(const struct ce_matrix *to, enum ce_dtype dtype, uint64_t key, float
                                                 p * panel_bytes};
 
             if (rows != NULL) { /* without memory they stay zero, which is harmless */
-                fill_rows(
-                    rows, dtype, first * to->inputs, count * to->inputs, key, spread);
+                fill_rows(rows,
+                          dtype,
+                          (from_row + first) * to->inputs,
+                          count * to->inputs,
+                          key,
+                          spread);
                 (void)ce_weights_convert(&panel, &from, 0, 1);
             }
         }
@@ -149,27 +160,28 @@ fill_packed(const struct ce_matrix *to, enum ce_dtype dtype, uint64_t key, float
     }
 }
 
-static void fill_slot(const struct ce_tensor_slot *slot,
-                      void *data,
-                      enum ce_dtype dtype,
-                      uint64_t seed)
+static void
+fill_slot(const struct dummy *dummy, const struct ce_tensor_slot *slot, void *data)
 {
-    uint64_t key = tensor_key(seed, slot->name);
-    size_t elements = slot_elements(slot);
+    const uint64_t key = tensor_key(dummy->seed, slot->name);
+    const size_t first = ce_weights_rows(dummy->split, slot).first;
+    const struct ce_matrix *matrix = slot->matrix;
+    const float spread = matrix != NULL ? sqrtf(3.0F / (float)matrix->inputs) : 0.0F;
 
-    if (slot->matrix != NULL && ce_dtype_is_packed(slot->matrix->dtype)) {
-        fill_packed(slot->matrix, dtype, key, sqrtf(3.0F / (float)slot->shape[1]));
-    } else if (slot->matrix != NULL) {
+    if (matrix != NULL && ce_dtype_is_packed(matrix->dtype)) {
+        fill_packed(matrix, dummy->config->dtype, first, key, spread);
+    } else if (matrix != NULL) {
         fill(data,
-             slot->matrix->dtype,
-             elements,
+             matrix->dtype,
+             matrix->outputs * matrix->inputs,
+             first * matrix->inputs,
              key,
              0.0F,
-             sqrtf(3.0F / (float)slot->shape[1]));
-    } else if (slot->role == CE_TENSOR_TABLE) {
-        fill(data, dtype, elements, key, 1.0F, 0.1F);
+             spread);
     } else {
-        fill(data, dtype, elements, key, 1.0F, 0.0F);
+        const float wave = slot->role == CE_TENSOR_TABLE ? 0.1F : 0.0F;
+
+        fill(data, CE_DTYPE_F32, slot_elements(slot), 0, key, 1.0F, wave);
     }
 }
 
@@ -181,9 +193,10 @@ static size_t shape_slot(const struct dummy *dummy, const struct ce_tensor_slot 
     }
     const enum ce_dtype dtype =
         ce_weights_dtype(dummy->formats, slot, dummy->config->dtype);
+    const size_t outputs = ce_weights_rows(dummy->split, slot).count;
 
-    *slot->matrix = (struct ce_matrix){dtype, slot->shape[0], slot->shape[1], NULL};
-    return ce_weights_matrix_bytes(dtype, slot->shape[0], slot->shape[1]);
+    *slot->matrix = (struct ce_matrix){dtype, outputs, slot->shape[1], NULL};
+    return ce_weights_matrix_bytes(dtype, outputs, slot->shape[1]);
 }
 
 static enum ce_status
@@ -207,10 +220,7 @@ visit_slot(void *context, const struct ce_tensor_slot *slot, struct ce_error *er
         *slot->vector = data;
     }
     if (data != NULL) {
-        fill_slot(slot,
-                  data,
-                  slot->matrix != NULL ? dummy->config->dtype : CE_DTYPE_F32,
-                  dummy->seed);
+        fill_slot(dummy, slot, data);
     }
     return CE_OK;
 }
@@ -228,11 +238,15 @@ static enum ce_status walk(struct dummy *dummy, struct ce_error *err)
 enum ce_status ce_weights_plan_dummy(struct ce_weights *plan,
                                      const struct ce_config *config,
                                      const unsigned char *owned,
+                                     struct ce_weights_split split,
                                      struct ce_weight_formats formats,
                                      struct ce_error *err)
 {
-    struct dummy dummy = {
-        .config = config, .weights = plan, .owned = owned, .formats = formats};
+    struct dummy dummy = {.config = config,
+                          .weights = plan,
+                          .owned = owned,
+                          .split = split,
+                          .formats = formats};
 
     *plan = (struct ce_weights){0};
     ce_arena_measure(&plan->arena);
@@ -242,6 +256,7 @@ enum ce_status ce_weights_plan_dummy(struct ce_weights *plan,
 enum ce_status ce_weights_dummy(struct ce_weights *weights,
                                 const struct ce_config *config,
                                 const unsigned char *owned,
+                                struct ce_weights_split split,
                                 struct ce_weight_formats formats,
                                 uint64_t seed,
                                 struct ce_error *err)
@@ -249,10 +264,12 @@ enum ce_status ce_weights_dummy(struct ce_weights *weights,
     struct dummy dummy = {.config = config,
                           .weights = weights,
                           .owned = owned,
+                          .split = split,
                           .formats = formats,
                           .seed = seed};
     struct ce_weights plan = {0};
-    enum ce_status status = ce_weights_plan_dummy(&plan, config, owned, formats, err);
+    enum ce_status status =
+        ce_weights_plan_dummy(&plan, config, owned, split, formats, err);
 
     *weights = (struct ce_weights){0};
     if (status == CE_OK) {

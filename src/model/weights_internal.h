@@ -21,6 +21,10 @@ enum ce_dtype ce_weights_dtype(struct ce_weight_formats formats,
                                const struct ce_tensor_slot *slot,
                                enum ce_dtype stored);
 
+/* The rows of a tensor that this rank holds: all, but of an expert's its slice. */
+struct ce_slice ce_weights_rows(struct ce_weights_split split,
+                                const struct ce_tensor_slot *slot);
+
 /* Outputs first .. first + count - 1 of `from` into `to`, the matrix in memory; first
  * and count in panels of 16 where that is packed. Returns the first output with a
  * weight that cannot be quantised, else from->outputs. */

@@ -93,14 +93,20 @@ static struct copy plan_copy(struct load *load,
 {
     const size_t elements = from->bytes / ce_dtype_size(from->dtype);
     const bool widen = slot->vector != NULL;
-    const size_t outputs = widen ? 1 : slot->shape[0];
+    const struct ce_slice slice = ce_weights_rows(load->finder.request->split, slot);
+    const size_t outputs = widen ? 1 : slice.count;
     const size_t inputs = widen ? elements : slot->shape[1];
     const enum ce_dtype dtype =
         widen ? CE_DTYPE_F32
               : ce_weights_dtype(load->finder.request->formats, slot, from->dtype);
+    const size_t row_bytes = inputs * ce_dtype_size(from->dtype);
     struct copy copy = {.from = {from->dtype, outputs, inputs, from->data},
-                        .bytes = from->bytes,
+                        .bytes = outputs * row_bytes,
                         .widen = widen};
+
+    if (!widen) { /* rows follow each other: a slice is one piece */
+        copy.from.data = (const unsigned char *)from->data + slice.first * row_bytes;
+    }
 
     *bytes = ce_weights_matrix_bytes(dtype, outputs, inputs);
     copy.to = (struct ce_matrix){

@@ -166,6 +166,9 @@ static double expect_uniform(const struct ce_account *account,
     double token_layers = (double)ce_account_token_layers(account);
     double copies = 0.0;
 
+    if (account->split) {
+        return 0.0;
+    }
     if (ce_placement_has_replicas(placement)) {
         return (double)NAN;
     }

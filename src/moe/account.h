@@ -17,6 +17,7 @@
 #include "moe/combine.h"
 #include "moe/placement.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,6 +57,7 @@ struct ce_account {
     size_t mains;
     size_t row_bytes;
     enum ce_combine combine;
+    bool split; /* experts are: nothing travels, and nothing is expected to */
     const struct ce_placement *placement;
     struct ce_account_pair *pair; /* [source][destination] */
     struct ce_account_rank *rank; /* [ranks] */

@@ -34,6 +34,8 @@ void ce_experts_take(struct ce_experts *experts, struct ce_arena *arena)
     experts->down_scale =
         ce_arena_take(arena, tile * experts->intermediate, sizeof(float));
     experts->gate = ce_arena_take(arena, tile * experts->intermediate, sizeof(float));
+    experts->gate_slice = (struct ce_slice){0, experts->intermediate};
+    experts->down_slice = (struct ce_slice){0, experts->hidden};
     experts->up = ce_arena_take(arena, tile * experts->intermediate, sizeof(float));
     experts->down = ce_arena_take(arena, tile * experts->hidden, sizeof(float));
     if (experts->packed) {
@@ -152,19 +154,10 @@ enum ce_status ce_experts_collect(struct ce_experts *experts,
     return CE_OK;
 }
 
-struct tile {
-    struct ce_experts *experts;
-    const struct ce_assignment *assignment;
-    size_t rows;
-    size_t auxiliary;
-    size_t segments;
-    struct ce_segment *segment;
-};
-
 /* The inputs of the gate and up products of one row: x, or x times theta1 and theta3.
  * Returns 1 when its weights were uniform for want of others. */
 static unsigned
-scale_row(const struct tile *tile, const struct ce_compressed_table *table, size_t i)
+scale_row(const struct ce_tile *tile, const struct ce_compressed_table *table, size_t i)
 {
     struct ce_experts *experts = tile->experts;
     const struct ce_kernels *kernels = experts->kernels;
@@ -205,7 +198,7 @@ static void quantise_row(const struct ce_experts *experts,
 }
 
 /* Inputs of the gate and up products of all rows. */
-static uint64_t scale_inputs(const struct tile *tile,
+static uint64_t scale_inputs(const struct ce_tile *tile,
                              const struct ce_compressed_table *table)
 {
     const struct ce_experts *experts = tile->experts;
@@ -250,16 +243,17 @@ static size_t panel_width(size_t panel, size_t outputs)
 }
 
 /* h = silu(W_gate xg) * (W_up xu) * theta2 for one panel of one expert. */
-static void
-gate_up_panel(const struct tile *tile, const struct ce_segment *segment, size_t panel)
+static void gate_up_panel(const struct ce_tile *tile,
+                          const struct ce_segment *segment,
+                          size_t panel)
 {
     const struct ce_experts *experts = tile->experts;
     const struct ce_kernels *kernels = experts->kernels;
     size_t hidden = experts->hidden;
     size_t f = experts->intermediate;
     size_t first = panel * PANEL;
-    size_t width = panel_width(panel, f);
-    size_t base = segment->first * f + first;
+    size_t width = panel_width(panel, experts->gate_slice.count);
+    size_t base = segment->first * f + experts->gate_slice.first + first;
     const bool scaled = tile->auxiliary > 0;
     const struct ce_rows gate_rows =
         segment_rows(segment, experts->gate_input, experts->gate_blocks, hidden);
@@ -293,7 +287,7 @@ gate_up_panel(const struct tile *tile, const struct ce_segment *segment, size_t 
 }
 
 static void
-down_panel(const struct tile *tile, const struct ce_segment *segment, size_t panel)
+down_panel(const struct ce_tile *tile, const struct ce_segment *segment, size_t panel)
 {
     const struct ce_experts *experts = tile->experts;
     size_t hidden = experts->hidden;
@@ -302,36 +296,38 @@ down_panel(const struct tile *tile, const struct ce_segment *segment, size_t pan
         segment, experts->gate, experts->down_blocks, experts->intermediate);
 
     ce_product(experts->kernels,
-               experts->down + segment->first * hidden + first,
+               experts->down + segment->first * hidden + experts->down_slice.first +
+                   first,
                hidden,
                &rows,
                segment->rows,
                &segment->weights->down,
                first,
-               panel_width(panel, hidden));
+               panel_width(panel, experts->down_slice.count));
 }
 
 /* Results times router weights to their places; the lowest expert id with a
  * result that is not finite, or SIZE_MAX. */
-static size_t write_results(const struct tile *tile)
+static size_t write_results(const struct ce_tile *tile)
 {
     struct ce_experts *experts = tile->experts;
-    size_t hidden = experts->hidden;
+    const struct ce_slice slice = experts->down_slice;
+    const struct ce_wire wire = ce_wire_for(experts->results_wire.format, slice.count);
     size_t bad = SIZE_MAX;
 
 #pragma omp parallel for schedule(static) reduction(min : bad)
     for (size_t i = 0; i < tile->rows; i++) {
         const struct ce_assignment *a = &tile->assignment[i];
-        float *down = experts->down + i * hidden;
+        float *down = experts->down + i * experts->hidden + slice.first;
 
-        for (size_t j = 0; j < hidden; j++) {
+        for (size_t j = 0; j < slice.count; j++) {
             down[j] = a->weight * down[j];
         }
-        if (!experts->kernels->all_finite(down, hidden)) {
+        if (!experts->kernels->all_finite(down, slice.count)) {
             bad = a->expert < bad ? a->expert : bad;
             continue;
         }
-        ce_wire_encode(&experts->results_wire, a->out, down);
+        ce_wire_encode(&wire, a->out, down);
     }
     return bad;
 }
@@ -346,7 +342,7 @@ static void look_after_others(const struct ce_experts *experts)
 }
 
 /* Inside the parallel region: all of h, between the products that write and read it. */
-static void quantise_hidden(const struct tile *tile)
+static void quantise_hidden(const struct ce_tile *tile)
 {
     const struct ce_experts *experts = tile->experts;
 
@@ -360,7 +356,7 @@ static void quantise_hidden(const struct tile *tile)
     }
 }
 
-static bool has_few_rows(const struct tile *tile)
+static bool has_few_rows(const struct ce_tile *tile)
 {
     for (size_t i = 0; i < tile->segments; i++) {
         if (tile->segment[i].rows > FEW_ROWS) {
@@ -373,33 +369,47 @@ static bool has_few_rows(const struct tile *tile)
 /* How many neighbouring tasks a thread takes at a time. With few rows it should read
  * long runs of weights: where a run ends, what was read ahead is lost and memory starts
  * anew. With many, small pieces balance better. */
-static int tasks_at_once(const struct tile *tile, size_t tasks)
+static int tasks_at_once(const struct ce_tile *tile, size_t tasks)
 {
     const size_t runs = 4 * (size_t)omp_get_num_threads();
 
     return has_few_rows(tile) ? (int)((tasks + runs - 1) / runs) : 1;
 }
 
-static void multiply_tile(const struct tile *tile)
+/* Inside the parallel region, as the next. */
+static void gate_up_tasks(const struct ce_tile *tile)
 {
-    const size_t gate_panels = panels(tile->experts->intermediate);
-    const size_t down_panels = panels(tile->experts->hidden);
-    const size_t gate_tasks = tile->segments * gate_panels;
-    const size_t down_tasks = tile->segments * down_panels;
+    size_t width = panels(tile->experts->gate_slice.count);
 
+    size_t tasks = tile->segments * width;
+
+#pragma omp for schedule(dynamic, tasks_at_once(tile, tasks))
+    for (size_t task = 0; task < tasks; task++) {
+        gate_up_panel(tile, &tile->segment[task / width], task % width);
+        look_after_others(tile->experts);
+    }
+}
+
+static void down_tasks(const struct ce_tile *tile)
+{
+    size_t width = panels(tile->experts->down_slice.count);
+
+    size_t tasks = tile->segments * width;
+
+#pragma omp for schedule(dynamic, tasks_at_once(tile, tasks))
+    for (size_t task = 0; task < tasks; task++) {
+        down_panel(tile, &tile->segment[task / width], task % width);
+        look_after_others(tile->experts);
+    }
+}
+
+static void multiply_tile(const struct ce_tile *tile)
+{
 #pragma omp parallel
     {
-#pragma omp for schedule(dynamic, tasks_at_once(tile, gate_tasks))
-        for (size_t task = 0; task < gate_tasks; task++) {
-            gate_up_panel(tile, &tile->segment[task / gate_panels], task % gate_panels);
-            look_after_others(tile->experts);
-        }
+        gate_up_tasks(tile);
         quantise_hidden(tile);
-#pragma omp for schedule(dynamic, tasks_at_once(tile, down_tasks))
-        for (size_t task = 0; task < down_tasks; task++) {
-            down_panel(tile, &tile->segment[task / down_panels], task % down_panels);
-            look_after_others(tile->experts);
-        }
+        down_tasks(tile);
     }
 }
 
@@ -425,41 +435,89 @@ static size_t find_segments(const struct ce_experts *experts,
     return count;
 }
 
+struct ce_tile ce_experts_tile(struct ce_experts *experts,
+                               const struct ce_layer_weights *layer,
+                               size_t first,
+                               size_t auxiliary)
+{
+    size_t left = experts->count - first;
+    struct ce_tile tile = {.experts = experts,
+                           .assignment = experts->assignment + first,
+                           .rows = left < experts->tile ? left : experts->tile,
+                           .auxiliary = auxiliary,
+                           .segment = experts->segment};
+
+    tile.segments = find_segments(experts, layer, first, tile.rows, experts->segment);
+    return tile;
+}
+
+uint64_t ce_experts_scale(const struct ce_tile *tile,
+                          const struct ce_layer_weights *layer)
+{
+    const struct ce_experts *experts = tile->experts;
+    const struct ce_compressed_table table = {.data = layer->compressed,
+                                              .width = layer->compressed_width,
+                                              .hidden = experts->hidden,
+                                              .intermediate = experts->intermediate};
+
+    return scale_inputs(tile, &table);
+}
+
+size_t ce_experts_gate_up(const struct ce_tile *tile)
+{
+    const struct ce_experts *experts = tile->experts;
+    const struct ce_slice slice = experts->gate_slice;
+    size_t bad = SIZE_MAX;
+
+#pragma omp parallel
+    gate_up_tasks(tile);
+#pragma omp parallel for schedule(static) reduction(min : bad) if (tile->rows >= 32)
+    for (size_t i = 0; i < tile->rows; i++) {
+        const float *h = experts->gate + i * experts->intermediate + slice.first;
+
+        if (!experts->kernels->all_finite(h, slice.count) &&
+            tile->assignment[i].expert < bad) {
+            bad = tile->assignment[i].expert;
+        }
+    }
+    return bad;
+}
+
+size_t ce_experts_down(const struct ce_tile *tile)
+{
+#pragma omp parallel
+    {
+        quantise_hidden(tile);
+        down_tasks(tile);
+    }
+    return write_results(tile);
+}
+
+enum ce_status ce_experts_fail(size_t layer_index, size_t expert, struct ce_error *err)
+{
+    return ce_fail(err,
+                   CE_ERR_NUMERIC,
+                   "layer %zu, experts: the result of expert %zu is not finite; are "
+                   "the weights damaged?",
+                   layer_index,
+                   expert);
+}
+
 enum ce_status ce_experts_run(struct ce_experts *experts,
                               const struct ce_layer_weights *layer,
                               size_t layer_index,
                               size_t auxiliary,
                               struct ce_error *err)
 {
-    struct ce_compressed_table table = {.data = layer->compressed,
-                                        .width = layer->compressed_width,
-                                        .hidden = experts->hidden,
-                                        .intermediate = experts->intermediate};
     size_t bad = SIZE_MAX;
 
     for (size_t first = 0; first < experts->count && bad == SIZE_MAX;
          first += experts->tile) {
-        size_t left = experts->count - first;
-        struct tile tile = {.experts = experts,
-                            .assignment = experts->assignment + first,
-                            .rows = left < experts->tile ? left : experts->tile,
-                            .auxiliary = auxiliary,
-                            .segment = experts->segment};
+        const struct ce_tile tile = ce_experts_tile(experts, layer, first, auxiliary);
 
-        tile.segments =
-            find_segments(experts, layer, first, tile.rows, experts->segment);
-        experts->uniform_thetas += scale_inputs(&tile, &table);
+        experts->uniform_thetas += ce_experts_scale(&tile, layer);
         multiply_tile(&tile);
         bad = write_results(&tile);
     }
-    if (bad != SIZE_MAX) {
-        return ce_fail(
-            err,
-            CE_ERR_NUMERIC,
-            "layer %zu, experts: the result of expert %zu is not finite; are "
-            "the weights damaged?",
-            layer_index,
-            bad);
-    }
-    return CE_OK;
+    return bad == SIZE_MAX ? CE_OK : ce_experts_fail(layer_index, bad, err);
 }

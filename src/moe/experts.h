@@ -43,6 +43,8 @@ struct ce_segment {
     size_t rows;
 };
 
+/* A rank that shares its experts with others (split.h) computes some columns of h and
+ * of the results; one that does not computes all. */
 struct ce_experts {
     const struct ce_kernels *kernels;
     struct ce_wire wire;         /* of the rows of x, width hidden */
@@ -59,6 +61,8 @@ struct ce_experts {
     float *gate_input;                /* [tile][hidden] x * theta1 */
     float *up_input;                  /* [tile][hidden] x * theta3 */
     float *down_scale;                /* [tile][intermediate] theta2 */
+    struct ce_slice gate_slice;       /* rows of gate and up that are here */
+    struct ce_slice down_slice;       /* rows of down that are here */
     float *gate;                      /* [tile][intermediate], then h */
     float *up;                        /* [tile][intermediate] */
     float *down;                      /* [tile][hidden] */
@@ -93,5 +97,33 @@ CE_MUST_CHECK enum ce_status ce_experts_run(struct ce_experts *experts,
                                             size_t layer_index,
                                             size_t auxiliary,
                                             struct ce_error *err);
+
+/* ---- the same in pieces, for ranks that meet in between ---- */
+
+/* At most `tile` assignments that are worked on at once. */
+struct ce_tile {
+    struct ce_experts *experts;
+    const struct ce_assignment *assignment;
+    size_t rows;
+    size_t auxiliary;
+    size_t segments;
+    struct ce_segment *segment;
+};
+
+/* The tile that begins with assignment `first`, of those collected. */
+struct ce_tile ce_experts_tile(struct ce_experts *experts,
+                               const struct ce_layer_weights *layer,
+                               size_t first,
+                               size_t auxiliary);
+/* Its inputs; returns how many rows had auxiliary weights that summed to 0. */
+uint64_t ce_experts_scale(const struct ce_tile *tile,
+                          const struct ce_layer_weights *layer);
+/* The columns gate_slice of h, then those of down_slice of the results from all of h.
+ * Both return the lowest expert whose values are not finite, or SIZE_MAX. */
+size_t ce_experts_gate_up(const struct ce_tile *tile);
+size_t ce_experts_down(const struct ce_tile *tile);
+/* The failure that such an expert is. */
+CE_MUST_CHECK enum ce_status
+ce_experts_fail(size_t layer_index, size_t expert, struct ce_error *err);
 
 #endif

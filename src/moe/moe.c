@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "moe/flow.h"
+#include "moe/split.h"
 
 #include <string.h>
 
@@ -29,31 +30,30 @@ static void take_work(struct ce_moe *moe, struct ce_arena *arena)
     moe->work.kernels = moe->kernels;
     moe->work.wire = moe->wire;
     moe->work.packed = moe->packed_experts;
-    moe->work.results_wire = moe->combine == CE_COMBINE_PARTIAL
-                                 ? ce_wire_for(CE_WIRE_F32, moe->hidden)
-                                 : moe->wire;
+    moe->work.results_wire =
+        moe->combine == CE_COMBINE_PARTIAL || moe->split == CE_EXPERT_SPLIT_NODE
+            ? ce_wire_for(CE_WIRE_F32, moe->hidden)
+            : moe->wire;
     moe->work.experts = moe->experts;
     moe->work.hidden = moe->hidden;
     moe->work.intermediate = moe->intermediate;
     moe->work.capacity = most_assignments(moe);
     moe->work.tile = min_size(moe->work.capacity, TILE);
     ce_experts_take(&moe->work, arena);
+    if (moe->split == CE_EXPERT_SPLIT_NODE) {
+        moe->work.gate_slice = ce_weights_slice(moe->share, moe->intermediate);
+        moe->work.down_slice = ce_weights_slice(moe->share, moe->hidden);
+    }
 }
 
-void ce_moe_take(struct ce_moe *moe, struct ce_arena *arena)
+/* For what travels in messages: all but the ranks' own. */
+static void take_outboxes(struct ce_moe *moe, struct ce_arena *arena)
 {
     size_t tokens = moe->max_tokens;
     size_t ranks = (size_t)moe->transport->ranks;
-    size_t assignments = most_assignments(moe);
     bool partial = moe->combine == CE_COMBINE_PARTIAL;
-    size_t rows = partial ? tokens * ranks : assignments; /* of results */
+    size_t rows = partial ? tokens * ranks : most_assignments(moe); /* of results */
 
-    moe->logits = ce_arena_take(arena, tokens * moe->experts, sizeof(float));
-    moe->routing.top_k = moe->top_k;
-    moe->routing.expert = ce_arena_take(arena, tokens * moe->top_k, sizeof(uint16_t));
-    moe->routing.weight = ce_arena_take(arena, tokens * moe->top_k, sizeof(float));
-    ce_plan_take(&moe->plan, arena, tokens, moe->mains, ranks);
-    ce_plan_full_take(&moe->full, arena, moe->top_k, ranks);
     ce_outbox_take(&moe->dispatch,
                    arena,
                    ce_dispatch_capacity(
@@ -64,6 +64,26 @@ void ce_moe_take(struct ce_moe *moe, struct ce_arena *arena)
                    ranks * 2 * ce_message_combine_bytes(0, 0) +
                        rows * moe->wire.row_bytes,
                    ranks);
+}
+
+void ce_moe_take(struct ce_moe *moe, struct ce_arena *arena)
+{
+    size_t tokens = moe->max_tokens;
+    size_t ranks = (size_t)moe->transport->ranks;
+    bool split = moe->split == CE_EXPERT_SPLIT_NODE;
+    size_t destinations = split ? 1 : ranks;
+
+    moe->logits = ce_arena_take(arena, tokens * moe->experts, sizeof(float));
+    moe->routing.top_k = moe->top_k;
+    moe->routing.expert = ce_arena_take(arena, tokens * moe->top_k, sizeof(uint16_t));
+    moe->routing.weight = ce_arena_take(arena, tokens * moe->top_k, sizeof(float));
+    ce_plan_take(&moe->plan, arena, tokens, moe->mains, destinations);
+    ce_plan_full_take(&moe->full, arena, moe->top_k, destinations);
+    if (!split) {
+        take_outboxes(moe, arena);
+    } else if (moe->wire.format != CE_WIRE_F32) {
+        moe->rounded = ce_arena_take(arena, tokens * moe->mains, moe->wire.row_bytes);
+    }
     moe->arrival = ce_arena_take(arena, ranks, sizeof(moe->arrival[0]));
     moe->source = ce_arena_take(arena, ranks, sizeof(moe->source[0]));
     moe->rows = ce_arena_take(arena, ranks, sizeof(moe->rows[0]));
@@ -71,8 +91,9 @@ void ce_moe_take(struct ce_moe *moe, struct ce_arena *arena)
     moe->incoming = ce_arena_take(arena, ranks, sizeof(moe->incoming[0]));
     moe->peer = ce_arena_take(arena, ranks, sizeof(moe->peer[0]));
     moe->shard = ce_placement_largest_shard(moe->placement);
-    if (partial) {
-        moe->sums = ce_arena_take(arena, assignments, moe->hidden * sizeof(float));
+    if (moe->combine == CE_COMBINE_PARTIAL) {
+        moe->sums =
+            ce_arena_take(arena, most_assignments(moe), moe->hidden * sizeof(float));
         moe->first = ce_arena_take(arena, tokens, sizeof(moe->first[0]));
     }
     take_work(moe, arena);
@@ -100,6 +121,9 @@ void ce_moe_message_sizes(const struct ce_moe *moe,
     bool partial = moe->combine == CE_COMBINE_PARTIAL;
 
     memset(size, 0, CE_SLOT_COUNT * sizeof(size[0]));
+    if (moe->split == CE_EXPERT_SPLIT_NODE) {
+        return; /* rows are in the window */
+    }
     size[CE_SLOT_DISPATCH].largest =
         ce_message_dispatch_bytes(tokens, pairs, row_bytes);
     size[CE_SLOT_DISPATCH].usual =
@@ -115,6 +139,9 @@ void ce_moe_reset_counters(struct ce_moe *moe)
     moe->counters = (struct ce_moe_counters){0};
     memset(moe->peer, 0, (size_t)moe->transport->ranks * sizeof(moe->peer[0]));
     moe->work.experts_read = 0;
+    if (moe->window != NULL) {
+        moe->window->wait_ns = 0;
+    }
     moe->work.uniform_thetas = 0;
 }
 
@@ -136,6 +163,27 @@ ce_overlap_by_name(enum ce_overlap *overlap, const char *name, struct ce_error *
     }
     return ce_fail(
         err, CE_ERR_ARG, "unknown overlap \"%s\"; there are auto, on, off", name);
+}
+
+static const char *const splits[CE_EXPERT_SPLITS] = {"none", "node"};
+
+const char *ce_expert_split_name(enum ce_expert_split split)
+{
+    return splits[split];
+}
+
+enum ce_status ce_expert_split_by_name(enum ce_expert_split *split,
+                                       const char *name,
+                                       struct ce_error *err)
+{
+    for (int i = 0; i < CE_EXPERT_SPLITS; i++) {
+        if (name == NULL || strcmp(name, splits[i]) == 0) {
+            *split = (enum ce_expert_split)i;
+            return CE_OK;
+        }
+    }
+    return ce_fail(
+        err, CE_ERR_ARG, "unknown expert split \"%s\"; there are none, node", name);
 }
 
 static void end_stage(struct ce_moe *moe, enum ce_moe_stage stage, uint64_t *since)
@@ -190,10 +238,11 @@ static enum ce_status route(struct ce_moe *moe,
 
 static void make_plan(struct ce_moe *moe, size_t layer_index)
 {
-    size_t sender = (size_t)moe->transport->rank;
+    bool split = moe->split == CE_EXPERT_SPLIT_NODE;
+    size_t sender = split ? 0 : (size_t)moe->transport->rank;
 
     ce_plan_build(&moe->plan, &moe->routing, moe->placement, layer_index, sender);
-    if (moe->mains < moe->top_k) {
+    if (!split && moe->mains < moe->top_k) {
         ce_plan_full_count(
             &moe->full, &moe->routing, moe->placement, layer_index, sender);
     }
@@ -223,6 +272,10 @@ static void count(struct ce_moe *moe)
     const struct ce_plan *plan = &moe->plan;
 
     moe->counters.tokens += plan->tokens;
+    if (moe->split == CE_EXPERT_SPLIT_NODE) { /* nothing is sent */
+        moe->counters.assignments += plan->assignment_begin[1];
+        return;
+    }
     for (size_t r = 0; r < plan->ranks; r++) {
         const struct ce_dispatch_view *view = &moe->arrival[r].view;
         struct ce_moe_peer *peer = &moe->peer[r];
@@ -262,7 +315,9 @@ enum ce_status ce_moe_run(struct ce_moe *moe,
         make_plan(moe, layer_index);
     }
     end_stage(moe, CE_MOE_PLAN, &since);
-    status = ce_flow_run(moe, layer, key, status, x, y, err);
+    status = moe->split == CE_EXPERT_SPLIT_NODE
+                 ? ce_split_run(moe, layer, key, status, x, y, err)
+                 : ce_flow_run(moe, layer, key, status, x, y, err);
     if (status == CE_OK) {
         count(moe);
     }

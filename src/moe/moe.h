@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/status.h"
 #include "comm/transport.h"
+#include "comm/window.h"
 #include "kernels/kernels.h"
 #include "model/weights.h"
 #include "moe/combine.h"
@@ -37,9 +38,10 @@ enum ce_moe_stage {
 
 /* Totals of this rank over steps and layers. */
 struct ce_moe_counters {
-    uint64_t tokens;      /* of its own, times layers */
-    uint64_t assignments; /* run here, of all ranks */
-    uint64_t batches;     /* the experts were run in */
+    uint64_t tokens;       /* of its own, times layers */
+    uint64_t assignments;  /* run here, of all ranks; split: of its own tokens */
+    uint64_t batches;      /* the experts were run in */
+    uint64_t shared_bytes; /* written for the ranks that share the experts */
     uint64_t stage_ns[CE_MOE_STAGES];
 };
 
@@ -70,10 +72,22 @@ const char *ce_overlap_name(enum ce_overlap overlap);
 CE_MUST_CHECK enum ce_status
 ce_overlap_by_name(enum ce_overlap *overlap, const char *name, struct ce_error *err);
 
+/* Who runs an expert. */
+enum ce_expert_split {
+    CE_EXPERT_SPLIT_NONE = 0, /* its owner alone */
+    CE_EXPERT_SPLIT_NODE,     /* all ranks of a host, a slice each: see split.h */
+    CE_EXPERT_SPLITS
+};
+const char *ce_expert_split_name(enum ce_expert_split split);
+/* By name; NULL is none. Errors: CE_ERR_ARG listing the names. */
+CE_MUST_CHECK enum ce_status ce_expert_split_by_name(enum ce_expert_split *split,
+                                                     const char *name,
+                                                     struct ce_error *err);
+
 struct ce_moe {
     const struct ce_kernels *kernels;
     struct ce_transport *transport;
-    const struct ce_placement *placement;
+    const struct ce_placement *placement; /* split: over one rank, which is all */
     size_t hidden;
     size_t intermediate;
     size_t experts;
@@ -86,6 +100,9 @@ struct ce_moe {
     size_t max_tokens;   /* of a step on this rank */
     enum ce_combine combine;
     enum ce_overlap overlap;
+    enum ce_expert_split split;
+    struct ce_weights_split share; /* split: which slices are here */
+    struct ce_window *window; /* split: of ce_split_window_bytes; not needed to take */
 
     /* Taken by ce_moe_take: */
     float *logits; /* [max_tokens][experts] */
@@ -101,8 +118,9 @@ struct ce_moe {
     const unsigned char **incoming; /* [ranks] results from them */
     float
         *sums; /* [most assignments][hidden], partial: results before they are summed */
-    size_t *first; /* [max_tokens] partial: of each row */
-    size_t shard;  /* experts of this rank in a layer, at most */
+    size_t *first;          /* [max_tokens] partial: of each row */
+    size_t shard;           /* experts of this rank in a layer, at most */
+    unsigned char *rounded; /* [max_tokens * mains][row_bytes] split, reduced wire */
     struct ce_experts work;
     struct ce_moe_counters counters;
     struct ce_moe_peer *peer; /* [ranks] */

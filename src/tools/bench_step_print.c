@@ -33,13 +33,18 @@ static struct rates rates_of(struct ce_step_result *result,
     const struct ce_config *config = &session->engine->config;
     const struct ce_limit_rates limit = ce_limits_best(&result->limits);
     const double all = (double)phase->work.tokens;
+    /* A slice that every rank has read is one expert. */
+    const double shares = session->engine->split == CE_EXPERT_SPLIT_NODE
+                              ? (double)session->transport->ranks
+                              : 1.0;
     struct rates r = {
         .tokens = all / (double)result->repeat,
         .seconds = ce_spread_of(phase->seconds, result->repeat),
         .bytes_a_token = divide((double)phase->work.bytes, all),
         .flops_a_token = divide(ce_work_flops(&phase->work, config), all),
-        .experts_a_layer = divide((double)phase->work.experts_read,
-                                  (double)phase->work.steps * (double)config->layers),
+        .experts_a_layer =
+            divide((double)phase->work.experts_read,
+                   (double)phase->work.steps * (double)config->layers * shares),
     };
 
     r.bytes_a_second = r.bytes_a_token * r.tokens / r.seconds.median;

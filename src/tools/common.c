@@ -100,6 +100,7 @@ const struct ce_option ce_model_options[] = {
          "that depend on who owns which expert."},
     {0}};
 
+static const char *const splits[] = {"none", "node", NULL};
 static const char *const overlaps[] = {"auto", "on", "off", NULL};
 static const char *const transports[] = {"auto", "self", "mpi", "ucx", NULL};
 
@@ -133,6 +134,17 @@ const struct ce_option ce_run_options[] = {
      .help = "Which ranks own which experts: contiguous gives each rank neighbouring "
              "ones, strided deals them like cards, anything else is a file of cemoe "
              "plan made for this number of ranks."},
+    {.name = "expert-split",
+     .kind = CE_OPTION_STRING,
+     .argument = "HOW",
+     .field = offsetof(struct ce_run_values, expert_split),
+     .initial = "none",
+     .choices = splits,
+     .help = "none: an expert is run by the rank that owns it. node: every rank has a "
+             "slice of every expert and rows are shared through memory, so all ranks "
+             "of one host do the same work also for a single token; not for ranks on "
+             "several hosts, nor with --placement or --combine partial. Does not "
+             "change results."},
     {.name = "deadline-ms",
      .kind = CE_OPTION_UINT64,
      .argument = "MS",

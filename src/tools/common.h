@@ -29,6 +29,7 @@ struct ce_run_values {
     const char *transport;
     const char *overlap;
     const char *placement;
+    const char *expert_split;
     uint64_t deadline_ms;
     size_t step_tokens;
     size_t cache_tokens; /* 0: what the job needs */

@@ -106,8 +106,12 @@ static enum ce_status check_tensors(const struct ce_inspection *inspection,
     request.owned = s->owned;
     request.packed = s->packed.path != NULL ? &s->packed : NULL;
     if (!inspection->has_weights) {
-        return ce_weights_plan_dummy(
-            &s->plan, config, s->owned, (struct ce_weight_formats){0}, err);
+        return ce_weights_plan_dummy(&s->plan,
+                                     config,
+                                     s->owned,
+                                     (struct ce_weights_split){0},
+                                     (struct ce_weight_formats){0},
+                                     err);
     }
     return ce_weights_plan(&s->plan, &request, err);
 }

@@ -51,6 +51,10 @@ static json_t *moe_counters(const struct ce_moe *moe)
     ce_json_set_integer(
         object, "payload_bytes", (rows + results) * moe->wire.row_bytes);
     ce_json_set_integer(object, "batches", c->batches);
+    if (moe->split == CE_EXPERT_SPLIT_NODE) {
+        ce_json_set_integer(object, "shared_bytes", c->shared_bytes);
+        ce_json_set_seconds(object, "meeting", moe->window->wait_ns);
+    }
     ce_json_set_integer(object, "uniform_thetas", moe->work.uniform_thetas);
     return object;
 }
@@ -96,7 +100,7 @@ json_t *ce_report_head(const struct ce_session *session)
 {
     const struct ce_engine *engine = session->engine;
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}",
                      "version",
                      CE_VERSION,
                      "command",
@@ -109,6 +113,8 @@ json_t *ce_report_head(const struct ce_session *session)
                      engine->placement.name,
                      "combine",
                      ce_combine_name(engine->combine),
+                     "expert_split",
+                     ce_expert_split_name(engine->split),
                      "wire",
                      ce_wire_name(engine->wire),
                      "kv",

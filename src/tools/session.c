@@ -190,6 +190,7 @@ struct ce_engine_options ce_session_engine_options(const struct ce_session *sess
     options.combine = model->combine;
     options.overlap = session->run->overlap;
     options.placement = session->run->placement;
+    options.expert_split = session->run->expert_split;
     options.step_tokens = session->run->step_tokens;
     options.step_logits = session->run->step_tokens;
     options.cache_tokens = session->run->cache_tokens;

@@ -263,6 +263,26 @@ static void log_waits(const struct ce_account *account)
            longest.seconds);
 }
 
+/* Experts that are split: nothing was sent, so there is no table of it. */
+static void log_shared(const struct ce_account *account, const json_t *ranks)
+{
+    uint64_t bytes = 0;
+    double waited = 0.0;
+
+    for (size_t r = 0; r < account->ranks; r++) {
+        const json_t *moe = json_object_get(json_array_get(ranks, r), "moe");
+
+        bytes += (uint64_t)json_integer_value(json_object_get(moe, "shared_bytes"));
+        waited += read_seconds(moe, "meeting") / (double)account->ranks;
+    }
+    ce_log(CE_LOG_INFO,
+           "experts split over %zu ranks: %.3f MiB of rows, h and results shared "
+           "through memory, none sent; a rank waited %.3f s for the others",
+           account->ranks,
+           (double)bytes / 0x1p20,
+           waited);
+}
+
 enum ce_status ce_traffic_report(const struct ce_session *session,
                                  const json_t *ranks,
                                  struct ce_error *err)
@@ -280,6 +300,7 @@ enum ce_status ce_traffic_report(const struct ce_session *session,
     account.mains = engine->mains;
     account.row_bytes = engine->moe.wire.row_bytes;
     account.combine = engine->combine;
+    account.split = engine->split == CE_EXPERT_SPLIT_NODE;
     for (size_t r = 0; r < account.ranks; r++) {
         read_rank(&account, r, json_array_get(ranks, r));
     }
@@ -288,7 +309,9 @@ enum ce_status ce_traffic_report(const struct ce_session *session,
             ce_report_write(file, ce_traffic_document(session, &account, ranks), err);
     }
     status = ce_account_check(&account, err);
-    if (status == CE_OK && account.ranks > 1) {
+    if (status == CE_OK && account.ranks > 1 && account.split) {
+        log_shared(&account, ranks);
+    } else if (status == CE_OK && account.ranks > 1) {
         log_title(session);
         log_totals(&account);
         log_waits(&account);

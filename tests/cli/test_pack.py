@@ -276,6 +276,9 @@ exec {cemoe.BINARY} logits --model $model "$@"
         finally:
             cemoe.BINARY = binary
 
+    def test_cannot_be_split(self):
+        self.assert_failure(self.packed, "cannot be split", options=("--expert-split", "node"))
+
     def test_memory_is_checked_first(self):
         done = cemoe.run("logits", "--model", self.packed, "--ids", "1", "--out", self.dir / "none",
                          CEMOE_MEMORY_LIMIT="1000000")

@@ -50,6 +50,25 @@ class SameBytes(cemoe.TestCase):
         self.assertEqual(document["compressed"], 0)
         self.assertEqual(len([p for p in document["logprobs"] if p is not None]), document["scored"])
 
+    def test_split_experts(self):
+        """In steps as large as may be: of several tiles, whose h takes turns in memory."""
+        line = ["score", "--model", cemoe.MODEL, "--file", self.text(), "--window", 50, "--json", *COMPRESSED]
+        wanted = self.assert_done(cemoe.run(*line, "--quiet"))
+        traffic = self.dir / "traffic"
+        for ranks in RANK_COUNTS:
+            with self.subTest(ranks):
+                done = self.assert_done(cemoe.run(*line, "--expert-split", "node", "--traffic", traffic, ranks=ranks))
+                self.assertEqual(done.raw, wanted.raw)
+                self.assertEqual("none sent" in done.err, ranks > 1)
+                summary = json.loads(traffic.read_text())["summary"]
+                self.assertEqual([summary[name]["bytes"] for name in ("run", "uncompressed_per_rank")], [0, 0])
+
+    def test_split_experts_refuse_what_they_cannot(self):
+        for option, value in (("--placement", "strided"), ("--combine", "partial")):
+            done = cemoe.run("score", "--model", cemoe.MODEL, "--file", self.text(), "--expert-split", "node", option, value, ranks=2)
+            self.assertEqual(done.code, 1)
+            self.assertIn("--expert-split node", done.err)
+
     def test_quantised_weights(self):
         for experts, dense in (("q8", "q4"), ("q4", "q8")):
             self.check("score", "--file", self.text(), "--window", 50, "--weights", experts, "--dense-weights", dense,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""check_forward.py PROGRAM CEMOE MODEL [TRANSPORT]: logits are the same bits on 1 to 8 ranks, in all placements, overlap on or off; sums by rank are noticed."""
+"""check_forward.py PROGRAM CEMOE MODEL [TRANSPORT]: logits are the same bits on 1 to 8 ranks, in all placements, overlap on or off, experts split or not; sums by rank are noticed."""
 import os, pathlib, subprocess, sys, tempfile
 
 QUICK = bool(os.environ.get("CEMOE_QUICK"))  # under the sanitizers, where a run takes many times as long
@@ -7,6 +7,7 @@ RANKS = (3,) if QUICK else (1, 2, 3, 4, 5, 7, 8)
 THREADED = () if QUICK else (1, 2)
 WIRES = ("int8",) if QUICK else ("bf16", "int8")
 LATE_RANKS = (3,) if QUICK else (2, 5)
+SPLIT_RANKS = (3,) if QUICK else (1, 2, 3, 4, 5)  # 64 rows of h are four slices: the fifth is empty
 WIRE_RANKS = (1, 2) if QUICK else (1, 2, 3, 5)
 LATE = {"CE_TEST_OVERLAP": "on", "CEMOE_LATENCY_US": "1500"}  # every message finds its receiver at work
 
@@ -40,6 +41,7 @@ def ordered_hashes(program, cemoe, model, tables, folder):
                                                 CE_TEST_PLACEMENT="strided"),
                    (n, "random, no overlap"): run(program, n, model, tables, "ordered", 1, CE_TEST_OVERLAP="off",
                                                   CE_TEST_PLACEMENT=random_placement(cemoe, model, n, folder))}
+    hashes |= {(n, "split"): run(program, n, model, tables, "ordered", 1, CE_TEST_SPLIT="node") for n in SPLIT_RANKS}
     hashes |= {(n, "3 threads"): run(program, n, model, tables, "ordered", 3) for n in THREADED}
     hashes |= {(n, "late"): run(program, n, model, tables, "ordered", 1, **LATE) for n in LATE_RANKS}
     return hashes
@@ -74,8 +76,16 @@ def main(program, cemoe, model, transport="mpi"):
     for wire in WIRES:
         hashes = {n: run(program, n, model, f"{model}/ces-math.safetensors", "ordered", 1, wire) for n in WIRE_RANKS}
         print(f"wire {wire}: {sorted(set(hashes.values()))}")
+        hashes |= {(n, "split"): run(program, n, model, f"{model}/ces-math.safetensors", "ordered", 1, wire, CE_TEST_SPLIT="node")
+                   for n in WIRE_RANKS}
         if len(set(hashes.values())) != 1:
-            wrong.append(f"wire {wire}: bits depend on ranks: {hashes}")
+            wrong.append(f"wire {wire}: bits depend on ranks or split: {hashes}")
+    for weights in () if QUICK else ("q8", "q4"):
+        hashes = {(n, split): run(program, n, model, "-", "ordered", 1, CE_TEST_WEIGHTS=weights, CE_TEST_SPLIT=split)
+                  for n in WIRE_RANKS for split in ("none", "node")}
+        print(f"weights {weights}: {sorted(set(hashes.values()))}")
+        if len(set(hashes.values())) != 1:
+            wrong.append(f"weights {weights}: bits depend on ranks or split: {hashes}")
     if not QUICK:
         wrong += check_partial(program, model)
     print("\n".join(wrong) or "ok")

@@ -5,18 +5,20 @@ import json, os, pathlib, re, shutil, subprocess, sys, tempfile
 MPIRUN = pathlib.Path(__file__).with_name("mpirun.sh")
 RANKS = 3
 # Under the sanitizers, where a run takes many times as long.
-QUICK = ("f32", "overlap", "differs-wire") if os.environ.get("CEMOE_QUICK") else ()
+QUICK = ("f32", "overlap", "split", "differs-wire") if os.environ.get("CEMOE_QUICK") else ()
 
-# TRANSPORT WIRE COMBINE OVERLAP and the kinds of failure (None: all that need no overlap, "late" needs it)
+# TRANSPORT WIRE COMBINE OVERLAP SPLIT and the kinds of failure (None: all that need no overlap, "late" needs it)
 SETTINGS = {
-    "f32": ("mpi f32 ordered auto", None),
-    "overlap": ("mpi f32 ordered on", ("experts", "late", "router")),
-    "partial": ("mpi f32 partial on", None),
-    "ucx": ("ucx f32 ordered off", None),
-    "ucx-partial": ("ucx f32 partial on", ("late", "experts", "late", "attention")),
+    "f32": ("mpi f32 ordered auto none", None),
+    "overlap": ("mpi f32 ordered on none", ("experts", "late", "router")),
+    "partial": ("mpi f32 partial on none", None),
+    "ucx": ("ucx f32 ordered off none", None),
+    "ucx-partial": ("ucx f32 partial on none", ("late", "experts", "late", "attention")),
     # What is not finite must not be rounded to a number on its way.
-    "bf16": ("mpi bf16 ordered on", ("experts", "late")),
-    "int8": ("ucx int8 partial auto", ("experts",)),
+    "bf16": ("mpi bf16 ordered on none", ("experts", "late")),
+    "int8": ("ucx int8 partial auto none", ("experts",)),
+    "split": ("mpi f32 ordered auto node", None),
+    "split-int8": ("ucx int8 ordered auto node", ("experts", "router", "experts", "batch")),
 }
 # kind of failure: what every rank says
 FAILURES = {
@@ -80,6 +82,7 @@ def differences(model, folder):
         ("wire", ["--wire", "int8"], [], "wire"),
         ("kv", [], ["--kv", "bf16"], "kv"),
         ("placement", ["--placement", "strided"], [], "placement"),
+        ("expert-split", ["--expert-split", "node"], [], "expert-split"),
         ("max-tokens", [], ["--max-tokens", 3], "max-tokens"),
         ("seed", ["--temperature", 1], ["--temperature", 1, "--seed", 4], "random-seed"),
         ("config", [], ["--model", other_config(model, folder)], "model configuration"),

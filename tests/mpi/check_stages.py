@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""check_stages.py CEMOE MODEL TRANSPORT [KIND:STAGE...]: a rank that fails, stops, hangs or is killed in a stage.
+"""check_stages.py CEMOE MODEL TRANSPORT[+split] [KIND:STAGE...]: a rank that fails, stops, hangs or is killed in a stage.
 
 The job ends in time and with the right code, says who and where, and leaves no process. CEMOE_TEST_FAULT makes the
 rank misbehave (see src/tools/test_fault.h).
@@ -43,7 +43,8 @@ class Job:
     def __init__(self, cemoe, model, transport, fault, deadline, token, **settings):
         # Three prompts, so that every rank has tokens.
         command = [MPIRUN, RANKS, cemoe, "generate", "--model", model, "--prompt", token, "--prompt", "Question: A", "--prompt", "b",
-                   "--max-tokens", LAST_STEP, "--ignore-eos", "--quiet", "--transport", transport, "--deadline-ms", round(deadline * 1000)]
+                   "--max-tokens", LAST_STEP, "--ignore-eos", "--quiet", "--deadline-ms", round(deadline * 1000),
+                   "--transport", transport.removesuffix("+split"), "--expert-split", "node" if transport.endswith("+split") else "none"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CE_TEST_SECONDS": "60", "CEMOE_TEST_FAULT": fault, **settings}
         self.token = token
         self.lines = []  # (time, text)
@@ -114,7 +115,7 @@ def state_line(stage, me, missing, deadline):
     where = rf"step {step}, layer \d, stage \w+: " if step > 0 else rf"stage {stage}: "
     # Whoever waits for a rank that waits for the missing one names both; whose message has not been taken names the taker.
     ranks = rf"ranks? (\d, )?{missing}(, \d)?"
-    return (rf"{where}\w+ round \d+: (no message after {ms} ms from {ranks} \(of {RANKS}, \d here\); sends not done: .*|"
+    return (rf"{where}\w+ round \d+: (no sign after {ms} ms from {ranks} \(of {RANKS}, \d here\)|no message after {ms} ms from {ranks} \(of {RANKS}, \d here\); sends not done: .*|"
             rf"all messages are here, but after {ms} ms sends not done: {ranks} \(of {RANKS}\))")
 
 

@@ -9,7 +9,8 @@
  * rank. On the way
  * every rank asserts that what the transport moved is what the plans said, and
  * that the experts in memory are its shard and no more. CE_TEST_TRANSPORT,
- * CE_TEST_OVERLAP and CE_TEST_PLACEMENT name transport, overlap and placement.
+ * CE_TEST_OVERLAP, CE_TEST_PLACEMENT, CE_TEST_SPLIT and CE_TEST_WEIGHTS name transport,
+ * overlap, placement, split of experts and their format.
  */
 
 #include "comm/collective.h"
@@ -90,6 +91,8 @@ static void open_run(struct run *run, char **argv)
     options.wire = argv[4];
     options.overlap = getenv("CE_TEST_OVERLAP");
     options.placement = getenv("CE_TEST_PLACEMENT");
+    options.expert_split = getenv("CE_TEST_SPLIT");
+    options.weights = getenv("CE_TEST_WEIGHTS");
     options.step_tokens = SEQUENCES * TOKENS;
     options.step_logits = SEQUENCES * TOKENS;
     options.cache_tokens = SEQUENCES * (TOKENS + CE_PAGE_TOKENS);
@@ -172,6 +175,22 @@ static void planned(const struct run *run, uint64_t *rows, uint64_t *results)
     }
 }
 
+/* Experts that are split: nothing is sent, and every rank shares its rows and slices.
+ */
+static void check_no_traffic(const struct run *run)
+{
+    const struct ce_moe *moe = &run->engine->moe;
+    uint64_t rows = 0;
+    uint64_t results = 0;
+
+    planned(run, &rows, &results);
+    REQUIRE(rows == 0 && results == 0, "rows are planned to be sent");
+    REQUIRE(moved(run->transport, CE_SLOT_DISPATCH) == 0 &&
+                moved(run->transport, CE_SLOT_COMBINE) == 0,
+            "messages were sent");
+    REQUIRE(moe->counters.shared_bytes > 0, "nothing was shared");
+}
+
 /* Of a whole run: bytes handed to the transport against rows in the plans. Beyond those
  * come headers and pairs, which are counted where they are written. */
 static void check_traffic(struct run *run)
@@ -184,6 +203,10 @@ static void check_traffic(struct run *run)
     ce_transport_reset_counters(run->transport);
     ce_engine_reset_counters(run->engine);
     run_sequences(run);
+    if (moe->split == CE_EXPERT_SPLIT_NODE) {
+        check_no_traffic(run);
+        return;
+    }
     planned(run, &values[0], &values[1]);
     values[2] = moved(t, CE_SLOT_DISPATCH);
     values[3] = moved(t, CE_SLOT_COMBINE);
@@ -230,6 +253,34 @@ static void check_batches(struct run *run)
             values[1]);
 }
 
+/* A slice of each expert is here, and no more. */
+static void check_slices(const struct run *run)
+{
+    const struct ce_engine *engine = run->engine;
+    const struct ce_config *config = &engine->config;
+    const struct ce_weights_split share = {(size_t)run->transport->rank,
+                                           (size_t)run->transport->ranks};
+    size_t d = config->hidden_size;
+    size_t f = config->intermediate_size;
+    size_t values =
+        2 * ce_weights_slice(share, f).count * d + ce_weights_slice(share, d).count * f;
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < config->layers * config->experts; i++) {
+        const struct ce_expert_weights *expert = &engine->weights.experts[i];
+
+        REQUIRE(expert->down.data != NULL, "expert %zu is not here", i);
+        bytes += ce_weights_matrix_bytes(expert->gate.dtype, expert->gate.outputs, d) +
+                 ce_weights_matrix_bytes(expert->up.dtype, expert->up.outputs, d) +
+                 ce_weights_matrix_bytes(expert->down.dtype, expert->down.outputs, f);
+    }
+    REQUIRE(engine->weights.expert_bytes == bytes, "resident bytes are miscounted");
+    REQUIRE(engine->formats.experts != CE_WEIGHTS_STORED ||
+                bytes == values * 2 * config->layers * config->experts, /* BF16 */
+            "%zu bytes of experts are resident",
+            bytes);
+}
+
 /* Each expert is here exactly if the placement says so. */
 static void check_residence(struct run *run)
 {
@@ -237,6 +288,10 @@ static void check_residence(struct run *run)
     const struct ce_placement *placement = &run->engine->placement;
     size_t expert = 3 * config->hidden_size * config->intermediate_size * 2; /* BF16 */
     size_t resident = 0;
+
+    if (run->engine->formats.experts != CE_WEIGHTS_STORED) {
+        return;
+    }
 
     for (size_t i = 0; i < config->layers * config->experts; i++) {
         size_t layer = i / config->experts;
@@ -286,7 +341,11 @@ int main(int argc, char **argv)
 
     REQUIRE(argc == 5, "usage: forward MODEL TABLES COMBINE WIRE");
     open_run(&run, argv);
-    check_residence(&run);
+    if (run.engine->split == CE_EXPERT_SPLIT_NODE) {
+        check_slices(&run);
+    } else {
+        check_residence(&run);
+    }
     check_traffic(&run);
     check_batches(&run);
     print_hash(&run);

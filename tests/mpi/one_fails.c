@@ -1,6 +1,6 @@
 /* one_fails.c - a failure of one rank ends the call on all ranks, alike and soon
  *
- *     one_fails MODEL TRANSPORT WIRE COMBINE OVERLAP KIND...
+ *     one_fails MODEL TRANSPORT WIRE COMBINE OVERLAP SPLIT KIND...
  *                                         (on 3 ranks; the kinds are at the end)
  *
  * For each kind every rank prints one line with what the call returned, which
@@ -20,7 +20,7 @@
 #include <string.h>
 #include <time.h>
 
-#define SETTINGS     5 /* arguments before the kinds */
+#define SETTINGS     6 /* arguments before the kinds */
 #define RANKS        3
 #define TOKENS       40
 #define DEADLINE_MS  30000
@@ -51,6 +51,7 @@ static void open_run(struct run *run, char **setting)
     options.wire = setting[2];
     options.combine = setting[3];
     options.overlap = setting[4];
+    options.expert_split = setting[5];
     options.step_tokens = 2 * TOKENS;
     options.step_logits = TOKENS;
     options.cache_tokens = 64;
@@ -182,14 +183,16 @@ static enum ce_status fail_logits(struct run *run)
     return step_damaged(run, 1, run->engine->weights.norm, sizeof(float));
 }
 
-/* The last expert is resident on the last rank only. */
+/* The last expert is resident on the last rank only, or a slice of it on each. */
 static enum ce_status fail_experts(struct run *run)
 {
     const struct ce_config *config = &run->engine->config;
     const struct ce_matrix *gate =
         &run->engine->weights.layers[1].experts[config->experts - 1].gate;
 
-    REQUIRE((gate->data != NULL) == (run->rank == RANKS - 1), "a shard is not as said");
+    REQUIRE((gate->data != NULL) ==
+                (run->rank == RANKS - 1 || run->engine->split == CE_EXPERT_SPLIT_NODE),
+            "a shard is not as said");
     REQUIRE(gate->data == NULL || gate->dtype == CE_DTYPE_BF16, "not a BF16 expert");
     return step_damaged(run, RANKS - 1, gate->data, sizeof(uint16_t));
 }
@@ -303,7 +306,7 @@ int main(int argc, char **argv)
     struct run run = {0};
 
     REQUIRE(argc > SETTINGS,
-            "usage: one_fails MODEL TRANSPORT WIRE COMBINE OVERLAP KIND...");
+            "usage: one_fails MODEL TRANSPORT WIRE COMBINE OVERLAP SPLIT KIND...");
     open_run(&run, argv + 1);
     for (int i = 1 + SETTINGS; i < argc; i++) {
         run_kind(&run, argv[i]);
