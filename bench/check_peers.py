@@ -6,6 +6,7 @@ import pathlib
 import struct
 import subprocess
 import sys
+import shutil
 import tempfile
 import unittest
 
@@ -25,7 +26,9 @@ def pair(scale=1.0, read=30e9):
 
 class Table(unittest.TestCase):
     def setUp(self):
-        self.file = pathlib.Path(tempfile.mkdtemp(prefix="cemoe-peers-")) / "pairs.json"
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="cemoe-peers-"))
+        self.addCleanup(shutil.rmtree, folder)
+        self.file = folder / "pairs.json"
 
     def table(self, *pairs):
         self.file.write_text(json.dumps({"machine": {"processor": "P"}, "pairs": pairs}))
@@ -59,6 +62,7 @@ class Table(unittest.TestCase):
 class Files(unittest.TestCase):
     def setUp(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="cemoe-peers-"))
+        self.addCleanup(shutil.rmtree, self.dir)
         for name, small in (("HIDDEN", 32), ("INTERMEDIATE", 64), ("EXPERTS", 4), ("BLOCK", 1 << 10)):
             self.addCleanup(setattr, make_gguf, name, getattr(make_gguf, name))
             setattr(make_gguf, name, small)
