@@ -3,10 +3,10 @@
 
 import json
 import pathlib
+import shutil
 import struct
 import subprocess
 import sys
-import shutil
 import tempfile
 import unittest
 
