@@ -94,14 +94,18 @@ static inline bool is_fixture_entry(const struct ce_journal_entry *entry)
            same_outcome(&entry->outcome, &outcome);
 }
 
+static inline const char *fixture_dir(void **state)
+{
+    return ((struct temporary *)*state)->dir;
+}
+
 static inline struct ce_journal *fixture_open(void **state, enum ce_journal_mode mode)
 {
     struct ce_journal_header header = fixture_header();
     struct ce_journal *journal = NULL;
     struct ce_error err = {.text = ""};
 
-    assert_ok(ce_journal_open(&journal, temporary_path(state, ""), &header, mode, &err),
-              &err);
+    assert_ok(ce_journal_open(&journal, fixture_dir(state), &header, mode, &err), &err);
     return journal;
 }
 
