@@ -241,25 +241,25 @@ check_format(uint32_t format, const char *path, struct ce_error *err)
 }
 
 enum ce_status ce_journal_job_parse(struct ce_journal_job *job,
-                                    const unsigned char *data,
+                                    const unsigned char *message,
                                     size_t bytes,
                                     const char *path,
                                     struct ce_error *err)
 {
-    Cemoe__JournalHeader *message = cemoe__journal_header__unpack(NULL, bytes, data);
+    Cemoe__JournalHeader *fields = cemoe__journal_header__unpack(NULL, bytes, message);
 
     *job = (struct ce_journal_job){.storage = NULL};
-    if (message == NULL) {
+    if (fields == NULL) {
         return ce_fail(
             err, CE_ERR_FORMAT, "%s: the journal's header cannot be decoded", path);
     }
-    enum ce_status status = check_format(message->format, path, err);
+    enum ce_status status = check_format(fields->format, path, err);
 
     if (status != CE_OK) {
-        cemoe__journal_header__free_unpacked(message, NULL);
+        cemoe__journal_header__free_unpacked(fields, NULL);
         return status;
     }
-    job->storage = storage_create(message);
+    job->storage = storage_create(fields);
     if (job->storage == NULL) {
         return ce_fail(err, CE_ERR_NOMEM, "%s: no memory to read it", path);
     }

@@ -38,12 +38,12 @@ size_t ce_journal_outcome_bytes(const struct ce_journal_item *item,
 
 void ce_journal_outcome_pack(const struct ce_journal_item *item,
                              const struct ce_outcome *outcome,
-                             unsigned char *data)
+                             unsigned char *message)
 {
-    Cemoe__JournalItem message;
+    Cemoe__JournalItem fields;
 
-    fill_message(&message, item, outcome);
-    (void)cemoe__journal_item__pack(&message, data);
+    fill_message(&fields, item, outcome);
+    (void)cemoe__journal_item__pack(&fields, message);
 }
 
 static enum ce_status take_message(struct ce_journal_entry *entry,
@@ -80,14 +80,14 @@ static enum ce_status take_message(struct ce_journal_entry *entry,
 }
 
 enum ce_status ce_journal_outcome_parse(struct ce_journal_entry *entry,
-                                        const unsigned char *data,
+                                        const unsigned char *message,
                                         size_t bytes,
                                         struct ce_error *err)
 {
-    Cemoe__JournalItem *message = cemoe__journal_item__unpack(NULL, bytes, data);
+    Cemoe__JournalItem *fields = cemoe__journal_item__unpack(NULL, bytes, message);
     enum ce_status status =
-        message == NULL ? CE_ERR_FORMAT : take_message(entry, message, err);
+        fields == NULL ? CE_ERR_FORMAT : take_message(entry, fields, err);
 
-    cemoe__journal_item__free_unpacked(message, NULL);
+    cemoe__journal_item__free_unpacked(fields, NULL);
     return status;
 }

@@ -91,9 +91,13 @@ static void test_resume_torn(void **state)
     for (size_t bytes = sample.record[ITEMS]; bytes < sample.bytes; bytes++) {
         size_t left = bytes < sample.record[ITEMS + 1] ? ITEMS - 2 : ITEMS - 1;
         size_t count = 0;
+        struct stat info;
 
         assert_ok(ce_file_write_atomic(path, sample.data, bytes, &err), &err);
         struct ce_journal *journal = fixture_open(state, CE_JOURNAL_RESUME);
+
+        assert_int_equal(stat(path, &info), 0); /* cut before anything is appended */
+        assert_int_equal(info.st_size, sample.record[left + 2]);
 
         (void)ce_journal_entries(journal, &count);
         assert_int_equal(count, left);
