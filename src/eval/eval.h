@@ -52,6 +52,8 @@ struct ce_document {
     char **choice;  /* [queries] the text whose length acc_norm divides by; NULL unless
                        the task has choices */
     char *target;   /* lm-eval's target of a document, as a string */
+    char *measured; /* ROLLING: the text whose words and bytes a perplexity is of, which
+                       may be before a clean-up; NULL for other kinds */
 };
 
 enum ce_output_type {
