@@ -65,7 +65,7 @@ enum ce_output_type {
 
 /* One step of a filter, applied to the text of an answer. */
 enum ce_filter_step_kind {
-    CE_FILTER_REGEX = 0, /* group `select` of match `select` of pattern; else fallback */
+    CE_FILTER_REGEX = 0, /* of match `select` the first group with text; or fallback */
     CE_FILTER_TAKE_FIRST,
     CE_FILTER_REMOVE_WHITESPACE, /* leading */
     CE_FILTER_LOWERCASE,
@@ -111,20 +111,20 @@ struct ce_task {
     size_t documents;
     struct ce_query *query;
     size_t queries;
-    json_t *config;   /* the description, for the results */
-    uint64_t hash;    /* of everything that a query or a metric depends on */
+    json_t *config; /* the description, for the results */
+    uint64_t hash;  /* of everything that a query or a metric depends on */
 };
 
 /* What the model said. Owned by whoever has the array of outcomes. */
 struct ce_outcome {
     bool done;
-    double logprob;      /* LOGLIKELIHOOD and ROLLING: sum, natural logarithm */
-    bool greedy;         /* LOGLIKELIHOOD: each token was the most likely one */
-    char *text;          /* GENERATE; malloc'ed, without the stop string */
-    uint32_t tokens;     /* scored or generated */
-    uint32_t context;    /* tokens before those */
-    uint32_t dropped;    /* tokens that did not fit into the context and were cut off */
-    bool by_length;      /* GENERATE: ended by max_new_tokens or the context */
+    double logprob;   /* LOGLIKELIHOOD and ROLLING: sum, natural logarithm */
+    bool greedy;      /* LOGLIKELIHOOD: each token was the most likely one */
+    char *text;       /* GENERATE; malloc'ed, without the stop string */
+    uint32_t tokens;  /* scored or generated */
+    uint32_t context; /* tokens before those */
+    uint32_t dropped; /* tokens that did not fit into the context and were cut off */
+    bool by_length;   /* GENERATE: ended by max_new_tokens or the context */
 };
 
 #endif

@@ -6,6 +6,10 @@
  *
  * The strings of a query are byte for byte those that lm-evaluation-harness gives its
  * model for the same documents. deploy/tasks/README.md describes both formats.
+ *
+ * Queries of one document may share the same context string. With the metric
+ * acc_mutual_info a document has two queries a choice: all with their context, then all
+ * without; choice[i] is there for both.
  */
 
 #ifndef CE_EVAL_TASK_H
