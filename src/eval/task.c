@@ -110,7 +110,7 @@ static enum ce_status keep_config(struct ce_task *task,
     }
     failed |= json_object_set_new(task->config, "name", json_string(task->name));
     if (part != NULL) {
-        failed |= json_object_set_new(task->config, "part", json_string(part));
+        failed |= json_object_set_new(task->config, "part_value", json_string(part));
     }
     return failed ? ce_fail(err, CE_ERR_NOMEM, "no memory for a description") : CE_OK;
 }
