@@ -45,7 +45,7 @@ struct ce_query {
     enum ce_query_kind kind;
     char *context;      /* NULL for CE_QUERY_ROLLING */
     char *continuation; /* with its delimiter; NULL for CE_QUERY_GENERATE */
-    const struct ce_generate_settings *generate; /* of this query; NULL: the task's */
+    struct ce_generate_settings *generate; /* of this query; NULL: the task's */
     int32_t *ids; /* CE_QUERY_GENERATE: [id_count] the context as tokens, to be taken as
                      they are; NULL: encode the text */
     size_t id_count;

@@ -30,13 +30,15 @@
 #include "eval/eval.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct ce_openai_batch {
     struct ce_task task;
-    char *model;                 /* that all lines name */
-    struct ce_openai_line *line; /* [documents] */
+    char *model;                          /* that all lines name; NULL: none does */
+    const struct ce_tokenizer *tokenizer; /* borrowed from the encoder */
+    struct ce_openai_line *line;          /* [documents] */
 };
 
 /* Prompts are encoded here, with OpenMP, since their lengths decide about errors. The
@@ -55,8 +57,8 @@ CE_MUST_CHECK enum ce_status ce_openai_batch_parse(struct ce_openai_batch *batch
                                                    struct ce_error *err);
 void ce_openai_batch_close(struct ce_openai_batch *batch); /* accepts a zeroed object */
 
-/* Lines that are errors. */
-size_t ce_openai_batch_errors(const struct ce_openai_batch *batch);
+/* The document's line is an error, of which OpenAI keeps a file of its own. */
+bool ce_openai_batch_is_error(const struct ce_openai_batch *batch, size_t document);
 
 /* The output line of a document, without the newline; the caller frees *text. `outcome`
  * are those of the document's queries, in order; one that is not done makes the line an

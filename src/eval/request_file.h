@@ -24,23 +24,17 @@
 
 #include <stddef.h>
 
-struct ce_request_file {
-    struct ce_task task;
-    struct ce_generate_settings *settings; /* [documents] zeroed where not needed */
-};
-
 /* The task is named after the file, without folder and ending. ce_request_file_close
- * frees, also after a failure; it, not the task, owns what the task points to. Errors
- * name file, line and field. */
-CE_MUST_CHECK enum ce_status ce_request_file_open(struct ce_request_file *file,
-                                                  const char *path,
-                                                  struct ce_error *err);
+ * frees, also after a failure; ce_task_close does not know these tasks. Errors name
+ * file, line and field. */
+CE_MUST_CHECK enum ce_status
+ce_request_file_open(struct ce_task *task, const char *path, struct ce_error *err);
 /* The same from text in memory. */
-CE_MUST_CHECK enum ce_status ce_request_file_parse(struct ce_request_file *file,
+CE_MUST_CHECK enum ce_status ce_request_file_parse(struct ce_task *task,
                                                    const char *text,
                                                    size_t bytes,
                                                    const char *path,
                                                    struct ce_error *err);
-void ce_request_file_close(struct ce_request_file *file); /* accepts a zeroed object */
+void ce_request_file_close(struct ce_task *task); /* accepts a zeroed task */
 
 #endif
