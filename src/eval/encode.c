@@ -66,6 +66,7 @@ encode_document(struct encoding *encoding, size_t index, struct ce_error *err)
             }
         }
     }
+    ce_ids_free(&before.ids);
     if (status != CE_OK) {
         ce_error_prefix(
             err, "task %s, document of line %zu", encoding->task->name, document->line);

@@ -4,9 +4,10 @@
  * lm-evaluation-harness' Hugging Face backend (version 0.4.13, batch size 1):
  *
  *   loglikelihood  white space at the end of the context moves to the continuation;
- * both together are encoded, and what the context alone takes is the context rolling
- * one request a window; their sums, in order, are added generate       the last tokens
- * of the context that leave room for max_new_tokens
+ *                  both together are encoded, and what is behind as many tokens as the
+ *                  context has alone is the continuation; the context is as it is alone
+ *   rolling        one request a window; their sums, in order, are added
+ *   generate       the last tokens of the context that leave room for max_new_tokens
  *
  * Where lm-eval would end the job, a query is refused with its document's line: nothing
  * to score, no room for max_new_tokens. Two things it would stop at are done here: a

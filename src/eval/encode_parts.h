@@ -11,11 +11,12 @@ struct ce_encoded_query {
     size_t context;    /* how many of them; all, if there is nothing to score */
 };
 
-/* The context before, which the next query often has as well; zero it first. */
+/* The context before, which the next query often has as well. Zero it first, free the
+ * ids after the last query. */
 struct ce_encoded_context {
     const char *text; /* without its trailing space; NULL: none yet */
     size_t bytes;
-    size_t tokens;
+    struct ce_ids ids;
 };
 
 /* At least one token of context. `before` is of the same thread; its text belongs to a

@@ -44,27 +44,38 @@ static enum ce_status encode_without_context(const struct ce_encoder *encoder,
     return status;
 }
 
-/* Tokens of the context alone, which the query before may have had. */
-static enum ce_status count_context(const struct ce_encoder *encoder,
-                                    struct ce_span context,
-                                    struct ce_encoded_context *before,
-                                    struct ce_error *err)
+/* The context alone, which the query before may have had. */
+static enum ce_status use_context(const struct ce_encoder *encoder,
+                                  struct ce_span context,
+                                  struct ce_encoded_context *before,
+                                  struct ce_error *err)
 {
-    struct ce_ids ids = {.id = NULL};
-    enum ce_status status = CE_OK;
-
     if (before->text != NULL && before->bytes == context.bytes &&
         memcmp(before->text, context.data, context.bytes) == 0) {
         return CE_OK;
     }
-    status = ce_encoder_encode(
-        encoder, CE_ENCODE_SCORED, context.data, context.bytes, &ids, err);
+    before->text = NULL;
+    before->ids.count = 0;
+    enum ce_status status = ce_encoder_encode(
+        encoder, CE_ENCODE_SCORED, context.data, context.bytes, &before->ids, err);
+
     if (status == CE_OK) {
-        *before = (struct ce_encoded_context){
-            .text = context.data, .bytes = context.bytes, .tokens = ids.count};
+        before->text = context.data;
+        before->bytes = context.bytes;
     }
-    ce_ids_free(&ids);
     return status;
+}
+
+/* As many tokens of the whole as the context takes alone are replaced by those of the
+ * context: they differ where a token of the whole reaches over the end of the context,
+ * and the reference takes them from there. */
+static void put_context(struct ce_encoded_query *encoded, const struct ce_ids *context)
+{
+    size_t common =
+        context->count < encoded->ids.count ? context->count : encoded->ids.count;
+
+    memcpy(encoded->ids.id, context->id, common * sizeof(context->id[0]));
+    encoded->context = context->count;
 }
 
 /* White space that moves from the end of the context to the continuation does not
@@ -79,14 +90,16 @@ static enum ce_status encode_whole(const struct ce_encoder *encoder,
     enum ce_status status;
 
     context.bytes -= ce_trailing_space(context.data, context.bytes);
-    status = count_context(encoder, context, before, err);
-    if (status == CE_OK && before->tokens == 0) {
+    status = use_context(encoder, context, before, err);
+    if (status == CE_OK && before->ids.count == 0) {
         return encode_without_context(encoder, whole, CE_ENCODE_SCORED, encoded, err);
     }
     if (status == CE_OK) {
-        encoded->context = before->tokens;
         status = ce_encoder_encode(
             encoder, CE_ENCODE_SCORED, whole.data, whole.bytes, &encoded->ids, err);
+    }
+    if (status == CE_OK && encoded->ids.count > 0) {
+        put_context(encoded, &before->ids);
     }
     return status;
 }

@@ -185,6 +185,7 @@ static enum ce_status encode_prompt(const struct ce_encoder *encoder,
     status = ce_encode_query(encoder, query, &before, &encoded, err);
     query->ids = encoded.ids.id;
     query->id_count = encoded.ids.count;
+    ce_ids_free(&before.ids);
     return status;
 }
 

@@ -2,8 +2,8 @@
  *
  * Stop strings are looked for in the text, not in the tokens: one may begin inside a
  * token and end inside another. While tokens come the special ones are text too, so
- * that
- * "</s>" can be a stop string; the final text is without them, as lm-eval has it.
+ * "</s>" can be a stop string; the final text is without them, as lm-eval has it. Its
+ * criterion sees the last few tokens only and may stop later; the text is the same.
  */
 
 #ifndef CE_EVAL_STOP_TEXT_H

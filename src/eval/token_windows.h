@@ -1,10 +1,9 @@
 /* token_windows.h - the tokens that fit: integers only
  *
- *   score     [ dropped | context ... | continuation ]   the last token is never run,
- * so
- *                       '--- max_length + 1 --------'    one more than max_length fits
- *   rolling   p 0 1 2 3 | 1 2 3 4 5 | ...                each token is scored once, in
- *             '- scored            '- scored             as few windows as possible
+ *   score     [ dropped | context ... | continuation ]
+ *                       '--- max_length + 1 --------'   the last one is never run
+ *   rolling   p 0 1 2 3 | 1 2 3 4 5 | ...
+ *             '- scored            '- scored            each once, in few windows
  *   generate  [ dropped | context ][ new tokens ]
  *                       '--- max_length --------'
  *

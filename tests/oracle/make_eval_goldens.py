@@ -120,7 +120,9 @@ def pairs():
 
 
 def take(iterator, count):
-    return [text for text, _ in zip(iterator, range(count))]
+    """Texts that a query can hold: without NUL, and not long, since the file is kept in the repository."""
+    fitting = (text for text in iterator if "\0" not in text and len(text) <= 300)
+    return [text for text, _ in zip(fitting, range(count))]
 
 
 def rolling_lines(tokenizer):
