@@ -39,7 +39,8 @@ CE_MUST_CHECK enum ce_status
 ce_stop_push(struct ce_stop *stop, int32_t id, struct ce_error *err);
 
 /* Text of the ids without special tokens, cut before each of the stop strings in turn.
- * The ids may end with a stop token. *text is malloc'ed; the caller frees it. */
+ * The ids may end with a stop token. *text is malloc'ed, the caller frees it; a NUL
+ * that the model wrote ends it. */
 CE_MUST_CHECK enum ce_status ce_stop_final_text(const struct ce_tokenizer *tokenizer,
                                                 const int32_t *ids,
                                                 size_t count,

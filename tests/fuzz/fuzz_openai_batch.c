@@ -15,7 +15,7 @@ static void check_line(const struct ce_openai_batch *batch,
 
     require(ce_openai_batch_write(batch, document, outcome, 1, &text, NULL) == CE_OK);
     require(strchr(text, '\n') == NULL);
-    line = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    line = json_loads(text, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
     require(line != NULL);
     json_decref(line);
     free(text);
