@@ -57,10 +57,12 @@ struct ce_document {
     size_t id;      /* lm-eval's doc_id: from 0, in the order of the file */
     size_t first;   /* its queries are first .. first + queries - 1 of the task */
     size_t queries;
-    size_t gold;   /* of several choices, the right one */
-    char **choice; /* [queries] the text whose length acc_norm divides by; NULL unless
-                      the task has choices */
-    char *target;  /* lm-eval's target of a document, as a string */
+    size_t gold;    /* of several choices, the right one */
+    char **choice;  /* [queries] the text whose length acc_norm divides by; NULL unless
+                       the task has choices */
+    char *target;   /* lm-eval's target of a document, as a string */
+    char *measured; /* ROLLING: the text whose words and bytes a perplexity is of, which
+                       may be before a clean-up; NULL for other kinds */
 };
 
 enum ce_output_type {
@@ -74,8 +76,7 @@ enum ce_output_type {
 
 /* One step of a filter, applied to the text of an answer. */
 enum ce_filter_step_kind {
-    CE_FILTER_REGEX =
-        0, /* group `select` of match `select` of pattern; else fallback */
+    CE_FILTER_REGEX = 0, /* of match `select` the first group with text; or fallback */
     CE_FILTER_TAKE_FIRST,
     CE_FILTER_REMOVE_WHITESPACE, /* leading */
     CE_FILTER_LOWERCASE,
