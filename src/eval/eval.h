@@ -33,13 +33,22 @@ struct ce_generate_settings {
     double temperature; /* 0: greedy */
     double top_p;
     uint64_t seed;
+    bool openai; /* as OpenAI's API has it: nothing is added to `until`, and random
+                    numbers depend on the seed and on the query's place in its document,
+                    not on the document; else as lm-eval: the text of the end token is
+                    one more stop string */
 };
 
-/* Strings are NUL-terminated UTF-8 and belong to the task. */
+/* Strings are NUL-terminated UTF-8 and belong to the task. What is after the strings is
+ * zero where a task does not need it. */
 struct ce_query {
     enum ce_query_kind kind;
     char *context;      /* NULL for CE_QUERY_ROLLING */
     char *continuation; /* with its delimiter; NULL for CE_QUERY_GENERATE */
+    struct ce_generate_settings *generate; /* of this query; NULL: the task's */
+    int32_t *ids; /* CE_QUERY_GENERATE: [id_count] the context as tokens, to be taken as
+                     they are; NULL: encode the text */
+    size_t id_count;
 };
 
 struct ce_document {
@@ -61,6 +70,8 @@ enum ce_output_type {
     CE_OUTPUT_LOGLIKELIHOOD,
     CE_OUTPUT_ROLLING,
     CE_OUTPUT_GENERATE,
+    CE_OUTPUT_REQUESTS, /* a file of requests: the kind of each query says what comes
+                           out; no metrics */
 };
 
 /* One step of a filter, applied to the text of an answer. */
