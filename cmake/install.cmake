@@ -1,5 +1,5 @@
 # What `cmake --install` gives: program, library with public headers and pkg-config file, manual,
-# completion, licence. The manual and the completion come from the program's own option tables.
+# completion, tasks, licence. The manual and the completion come from the program's own option tables.
 
 add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/cemoe.1
     COMMAND cemoe man > ${CMAKE_CURRENT_BINARY_DIR}/cemoe.1
@@ -26,3 +26,7 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/cemoe.1
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/cemoe.bash
     DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME cemoe)
 install(FILES LICENSE NOTICE README.md CHANGELOG.md TYPE DOC)
+# Tasks, found from the program by the way to share/. The texts of one are under licences of their own.
+install(DIRECTORY deploy/tasks DESTINATION ${CMAKE_INSTALL_DATADIR}/cemoe
+    FILES_MATCHING PATTERN *.json PATTERN *.jsonl PATTERN README.md)
+install(DIRECTORY deploy/model/LICENSES DESTINATION ${CMAKE_INSTALL_DATADIR}/cemoe/tasks)

@@ -49,6 +49,8 @@ def main(build, compiler, sanitizers=""):
             sys.exit("the manual is not that of the program")
         run("bash", "-n", one(prefix, "share/bash-completion/completions/cemoe"))
         one(prefix, "share/doc/cemoe/LICENSE")
+        one(prefix, "share/cemoe/tasks/mmlu.json")
+        one(prefix, "share/cemoe/tasks/sample/mmlu_dev.jsonl")
 
         pc = one(prefix, "lib*/**/cemoe.pc")
         flags = run("pkg-config", "--static", "--cflags", "--libs", "cemoe",

@@ -6,6 +6,9 @@ ratios are taken within a pair, and their median and extremes are printed. Nothi
 """
 
 import argparse
+import contextlib
+import fcntl
+import itertools
 import json
 import os
 import pathlib
@@ -72,7 +75,7 @@ class Cemoe:
 
     def measure(self, job):
         options = self.options
-        batches = BATCHES if job.ranks == 1 else [1]
+        batches = options.batches if job.ranks == 1 else [1]
         prompt = self.step(job, "--prompt-tokens", options.prompt, "--step-tokens", options.prompt, "--decode-steps", 1,
                            "--read-bytes", 0, ranks=job.ranks)
         decode = self.step(job, "--prompt-tokens", options.context, "--decode-steps", options.steps, "--batch", *batches,
@@ -95,8 +98,8 @@ class Llama:
         (prompt,) = json_lines(run([self.bin / "llama-bench", *common, "-p", options.prompt, "-n", 0, "-r", options.repeat,
                                     "-o", "jsonl"]))
         decode = json_lines(run([self.bin / "llama-batched-bench", *common, "-fit", "off", "-npp", options.context,
-                                 "-ntg", options.steps, "-npl", ",".join(map(str, BATCHES)),
-                                 "-c", BATCHES[-1] * (options.context + options.steps), "--output-format", "jsonl"]))
+                                 "-ntg", options.steps, "-npl", ",".join(map(str, options.batches)),
+                                 "-c", max(options.batches) * (options.context + options.steps), "--output-format", "jsonl"]))
         return {"prompt": statistics.median(prompt["samples_ts"]),
                 "decode": {str(one["pl"]): one["speed_tg"] for one in decode}}
 
@@ -129,23 +132,39 @@ def list_jobs(options, programs):
     jobs = []
     for weights in options.formats:
         mine = programs["cemoe"].can(weights)
-        for used in (TOP_K, COMPRESSED):
+        for used in (TOP_K, COMPRESSED) if "peers" in options.rows else ():
             jobs += [Job("cemoe", weights, used)] if mine else []
             jobs.append(Job("llama", weights, used))
-        if weights == "q8" and programs["ik"].program:
+        if "peers" in options.rows and weights == "q8" and programs["ik"].program:
             jobs.append(Job("ik", weights, TOP_K))
-        if weights == "bf16" and options.threads % 2 == 0:
+        if "ranks" in options.rows and weights == "bf16" and options.threads % 2 == 0:
+            jobs += [] if "peers" in options.rows else [Job("cemoe", weights, TOP_K)]
             jobs.append(Job("cemoe", weights, TOP_K, ranks=2))
     return jobs
 
 
-def measure_pair(number, jobs, programs):
+@contextlib.contextmanager
+def alone(lock):
+    """Nobody else who takes this lock (with flock(1), say) runs meanwhile."""
+    if lock is None:
+        yield
+        return
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def measure_pair(number, jobs, programs, lock):
+    """Jobs of one format follow each other, with the machine for themselves."""
     pair = {}
-    for job in jobs if number % 2 == 0 else reversed(jobs):
-        began = time.monotonic()
-        pair[job.name] = programs[job.who].measure(job)
-        print(f"pair {number + 1}: {job.name}: {json.dumps(pair[job.name])} in {time.monotonic() - began:.0f} s",
-              file=sys.stderr, flush=True)
+    ordered = jobs if number % 2 == 0 else reversed(jobs)
+    for _, group in itertools.groupby(ordered, lambda job: job.weights):
+        with alone(lock):
+            for job in group:
+                began = time.monotonic()
+                pair[job.name] = programs[job.who].measure(job)
+                print(f"pair {number + 1}: {job.name}: {json.dumps(pair[job.name])} in {time.monotonic() - began:.0f} s",
+                      file=sys.stderr, flush=True)
     return pair
 
 
@@ -267,7 +286,7 @@ def measure(options):
     for number in range(2 * options.pairs):
         if good == options.pairs:
             break
-        document["pairs"].append(measure_pair(number, jobs, programs))
+        document["pairs"].append(measure_pair(number, jobs, programs, options.lock))
         good += not is_void(document["pairs"][-1])
         options.out.write_text(json.dumps(document, indent=1) + "\n")
     return document
@@ -281,6 +300,10 @@ def read_options():
     parser.add_argument("--isa", choices=["native", "avx2"], default="native", help="which build of llama.cpp")
     parser.add_argument("--ik", type=pathlib.Path, metavar="DIR", help="ik_llama.cpp, built below this directory")
     parser.add_argument("--formats", nargs="+", choices=list(OURS), default=list(OURS), help="default all")
+    parser.add_argument("--batches", nargs="+", type=int, choices=BATCHES, default=BATCHES,
+                        help="of decoding, 1 among them; default all, those with a target are 1 8 32")
+    parser.add_argument("--rows", nargs="+", choices=["peers", "ranks"], default=["peers", "ranks"],
+                        help="beside the peers, two ranks beside one; default both")
     parser.add_argument("--pairs", type=int, default=5, help="default 5")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default all processors")
     parser.add_argument("--prompt", type=int, default=512, help="tokens of a prompt; default 512")
@@ -288,6 +311,8 @@ def read_options():
     parser.add_argument("--steps", type=int, default=32, help="steps of decoding; default 32")
     parser.add_argument("--repeat", type=int, default=3, help="repetitions within a job; default 3")
     parser.add_argument("--read-bytes", default="4G", help="of cemoe bench step; default 4G")
+    parser.add_argument("--lock", type=pathlib.Path, metavar="FILE",
+                        help="take this lock while jobs of one format run; other work that does so too waits")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("peers.json"),
                         help="all numbers as JSON, written after each pair; default peers.json")
     parser.add_argument("--from", type=pathlib.Path, metavar="FILE", dest="source",

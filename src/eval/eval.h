@@ -33,13 +33,22 @@ struct ce_generate_settings {
     double temperature; /* 0: greedy */
     double top_p;
     uint64_t seed;
+    bool openai; /* as OpenAI's API has it: nothing is added to `until`, and random
+                    numbers depend on the seed and on the query's place in its document,
+                    not on the document; else as lm-eval: the text of the end token is
+                    one more stop string */
 };
 
-/* Strings are NUL-terminated UTF-8 and belong to the task. */
+/* Strings are NUL-terminated UTF-8 and belong to the task. What is after the strings is
+ * zero where a task does not need it. */
 struct ce_query {
     enum ce_query_kind kind;
     char *context;      /* NULL for CE_QUERY_ROLLING */
     char *continuation; /* with its delimiter; NULL for CE_QUERY_GENERATE */
+    struct ce_generate_settings *generate; /* of this query; NULL: the task's */
+    int32_t *ids; /* CE_QUERY_GENERATE: [id_count] the context as tokens, to be taken as
+                     they are; NULL: encode the text */
+    size_t id_count;
 };
 
 struct ce_document {
@@ -48,10 +57,12 @@ struct ce_document {
     size_t id;      /* lm-eval's doc_id: from 0, in the order of the file */
     size_t first;   /* its queries are first .. first + queries - 1 of the task */
     size_t queries;
-    size_t gold;   /* of several choices, the right one */
-    char **choice; /* [queries] the text whose length acc_norm divides by; NULL unless
-                      the task has choices */
-    char *target;  /* lm-eval's target of a document, as a string */
+    size_t gold;    /* of several choices, the right one */
+    char **choice;  /* [queries] the text whose length acc_norm divides by; NULL unless
+                       the task has choices */
+    char *target;   /* lm-eval's target of a document, as a string */
+    char *measured; /* ROLLING: the text whose words and bytes a perplexity is of, which
+                       may be before a clean-up; NULL for other kinds */
 };
 
 enum ce_output_type {
@@ -59,12 +70,13 @@ enum ce_output_type {
     CE_OUTPUT_LOGLIKELIHOOD,
     CE_OUTPUT_ROLLING,
     CE_OUTPUT_GENERATE,
+    CE_OUTPUT_REQUESTS, /* a file of requests: the kind of each query says what comes
+                           out; no metrics */
 };
 
 /* One step of a filter, applied to the text of an answer. */
 enum ce_filter_step_kind {
-    CE_FILTER_REGEX =
-        0, /* group `select` of match `select` of pattern; else fallback */
+    CE_FILTER_REGEX = 0, /* of match `select` the first group with text; or fallback */
     CE_FILTER_TAKE_FIRST,
     CE_FILTER_REMOVE_WHITESPACE, /* leading */
     CE_FILTER_LOWERCASE,

@@ -15,6 +15,19 @@
 /* Elements one task fills. */
 #define BLOCK ((size_t)1 << 20)
 
+/* Values an element can have. */
+#define COLOURS ((size_t)1 << 16)
+
+struct palette {
+    enum ce_dtype dtype;
+    float center;
+    float spread;
+    union {
+        uint16_t half[COLOURS]; /* BF16 and F16 */
+        float whole[COLOURS];
+    };
+};
+
 struct dummy {
     const struct ce_config *config;
     struct ce_weights *weights;
@@ -22,6 +35,7 @@ struct dummy {
     struct ce_weights_split split;
     struct ce_weight_formats formats;
     uint64_t seed;
+    struct palette *palette; /* of the tensor that is being filled */
 };
 
 /* Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
@@ -42,68 +56,69 @@ static uint64_t tensor_key(uint64_t seed, const char *name)
     return seed;
 }
 
-static void store(void *data, enum ce_dtype dtype, size_t i, float value)
+/* What each of the 65536 values of 16 bits stands for in a tensor: in -1 .. 1, times
+ * spread, around center. */
+static void
+paint(struct palette *palette, enum ce_dtype dtype, float center, float spread)
 {
-    if (dtype == CE_DTYPE_BF16) {
-        ((uint16_t *)data)[i] = ce_bf16_from_f32(value);
-    } else if (dtype == CE_DTYPE_F16) {
-        ((uint16_t *)data)[i] = ce_f16_from_f32(value);
-    } else {
-        ((float *)data)[i] = value;
+    if (palette->dtype == dtype && palette->center == center &&
+        palette->spread == spread) {
+        return;
+    }
+    *palette = (struct palette){.dtype = dtype, .center = center, .spread = spread};
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < COLOURS; i++) {
+        const float value = center + spread * (((float)i - 32767.5F) / 32768.0F);
+
+        if (dtype == CE_DTYPE_BF16) {
+            palette->half[i] = ce_bf16_from_f32(value);
+        } else if (dtype == CE_DTYPE_F16) {
+            palette->half[i] = ce_f16_from_f32(value);
+        } else {
+            palette->whole[i] = value;
+        }
     }
 }
 
-/* Element i of the tensor with this key, in -1 .. 1. */
-static float unit_at(uint64_t key, size_t i)
+/* Elements first .. first + count - 1 of the tensor with this key. */
+static void fill_run(
+    void *data, const struct palette *palette, size_t first, size_t count, uint64_t key)
 {
-    uint64_t bits = mix(key ^ (i / 4)) >> (i % 4 * 16);
+    const bool halves = ce_dtype_size(palette->dtype) == sizeof(uint16_t);
+    uint64_t bits = mix(key ^ (first / 4));
 
-    return ((float)(bits & 0xffff) - 32767.5F) / 32768.0F;
-}
-
-/* Element i gets what `first` + i of the whole tensor has. */
-static void fill_block(void *data,
-                       enum ce_dtype dtype,
-                       size_t begin,
-                       size_t end,
-                       size_t first,
-                       uint64_t key,
-                       float center,
-                       float spread)
-{
-    for (size_t i = begin; i < end; i++) {
-        store(data, dtype, i, center + spread * unit_at(key, first + i));
-    }
-}
-
-/* Elements begin .. begin + count - 1 of a matrix, to the start of `data`. */
-static void fill_rows(void *data,
-                      enum ce_dtype dtype,
-                      size_t begin,
-                      size_t count,
-                      uint64_t key,
-                      float spread)
-{
     for (size_t i = 0; i < count; i++) {
-        store(data, dtype, i, spread * unit_at(key, begin + i));
+        const size_t element = first + i;
+        const size_t shift = element % 4 * 16;
+
+        bits = shift == 0 ? mix(key ^ (element / 4)) : bits;
+        if (halves) {
+            ((uint16_t *)data)[i] = palette->half[bits >> shift & (COLOURS - 1)];
+        } else {
+            ((float *)data)[i] = palette->whole[bits >> shift & (COLOURS - 1)];
+        }
     }
 }
 
 static void fill(void *data,
-                 enum ce_dtype dtype,
+                 const struct palette *palette,
                  size_t elements,
                  size_t first,
-                 uint64_t key,
-                 float center,
-                 float spread)
+                 uint64_t key)
 {
-    size_t blocks = (elements + BLOCK - 1) / BLOCK;
+    const size_t size = ce_dtype_size(palette->dtype);
+    const size_t blocks = (elements + BLOCK - 1) / BLOCK;
 
 #pragma omp parallel for schedule(dynamic)
     for (size_t b = 0; b < blocks; b++) {
-        size_t end = (b + 1) * BLOCK < elements ? (b + 1) * BLOCK : elements;
+        const size_t begin = b * BLOCK;
+        const size_t left = elements - begin;
 
-        fill_block(data, dtype, b * BLOCK, end, first, key, center, spread);
+        fill_run((unsigned char *)data + begin * size,
+                 palette,
+                 first + begin,
+                 left < BLOCK ? left : BLOCK,
+                 key);
     }
 }
 
@@ -120,12 +135,11 @@ static size_t slot_elements(const struct ce_tensor_slot *slot)
 /* Quantised from the values that `dtype` would hold: panel by panel, so that no more of
  * the matrix than that is ever there. */
 static void fill_packed(const struct ce_matrix *to,
-                        enum ce_dtype dtype,
+                        const struct palette *palette,
                         size_t from_row,
-                        uint64_t key,
-                        float spread)
+                        uint64_t key)
 {
-    const size_t row_bytes = to->inputs * ce_dtype_size(dtype);
+    const size_t row_bytes = to->inputs * ce_dtype_size(palette->dtype);
     const size_t panels = ce_quantised_panels(to->outputs);
     const size_t panel_bytes =
         ce_weights_matrix_bytes(to->dtype, CE_QUANTISED_PANEL, to->inputs);
@@ -139,7 +153,7 @@ static void fill_packed(const struct ce_matrix *to,
             const size_t first = p * CE_QUANTISED_PANEL;
             const size_t left = to->outputs - first;
             const size_t count = left < CE_QUANTISED_PANEL ? left : CE_QUANTISED_PANEL;
-            const struct ce_matrix from = {dtype, count, to->inputs, rows};
+            const struct ce_matrix from = {palette->dtype, count, to->inputs, rows};
             const struct ce_matrix panel = {to->dtype,
                                             count,
                                             to->inputs,
@@ -147,12 +161,11 @@ static void fill_packed(const struct ce_matrix *to,
                                                 p * panel_bytes};
 
             if (rows != NULL) { /* without memory they stay zero, which is harmless */
-                fill_rows(rows,
-                          dtype,
-                          (from_row + first) * to->inputs,
-                          count * to->inputs,
-                          key,
-                          spread);
+                fill_run(rows,
+                         palette,
+                         (from_row + first) * to->inputs,
+                         count * to->inputs,
+                         key);
                 (void)ce_weights_convert(&panel, &from, 0, 1);
             }
         }
@@ -166,22 +179,27 @@ fill_slot(const struct dummy *dummy, const struct ce_tensor_slot *slot, void *da
     const uint64_t key = tensor_key(dummy->seed, slot->name);
     const size_t first = ce_weights_rows(dummy->split, slot).first;
     const struct ce_matrix *matrix = slot->matrix;
-    const float spread = matrix != NULL ? sqrtf(3.0F / (float)matrix->inputs) : 0.0F;
+    struct palette *palette = dummy->palette;
 
-    if (matrix != NULL && ce_dtype_is_packed(matrix->dtype)) {
-        fill_packed(matrix, dummy->config->dtype, first, key, spread);
-    } else if (matrix != NULL) {
+    if (matrix == NULL) {
+        paint(palette, CE_DTYPE_F32, 1.0F, slot->role == CE_TENSOR_TABLE ? 0.1F : 0.0F);
+        fill(data, palette, slot_elements(slot), 0, key);
+        return;
+    }
+    const bool packed = ce_dtype_is_packed(matrix->dtype);
+
+    paint(palette,
+          packed ? dummy->config->dtype : matrix->dtype,
+          0.0F,
+          sqrtf(3.0F / (float)matrix->inputs));
+    if (packed) {
+        fill_packed(matrix, palette, first, key);
+    } else {
         fill(data,
-             matrix->dtype,
+             palette,
              matrix->outputs * matrix->inputs,
              first * matrix->inputs,
-             key,
-             0.0F,
-             spread);
-    } else {
-        const float wave = slot->role == CE_TENSOR_TABLE ? 0.1F : 0.0F;
-
-        fill(data, CE_DTYPE_F32, slot_elements(slot), 0, key, 1.0F, wave);
+             key);
     }
 }
 
@@ -266,12 +284,16 @@ enum ce_status ce_weights_dummy(struct ce_weights *weights,
                           .owned = owned,
                           .split = split,
                           .formats = formats,
-                          .seed = seed};
+                          .seed = seed,
+                          .palette = calloc(1, sizeof(*dummy.palette))};
     struct ce_weights plan = {0};
     enum ce_status status =
         ce_weights_plan_dummy(&plan, config, owned, split, formats, err);
 
     *weights = (struct ce_weights){0};
+    if (status == CE_OK && dummy.palette == NULL) {
+        status = ce_fail(err, CE_ERR_NOMEM, "no memory for dummy weights");
+    }
     if (status == CE_OK) {
         status = ce_arena_create(&weights->arena, plan.arena.used, err);
     }
@@ -282,5 +304,6 @@ enum ce_status ce_weights_dummy(struct ce_weights *weights,
         weights->output = weights->embedding;
     }
     ce_weights_destroy(&plan);
+    free(dummy.palette);
     return status;
 }

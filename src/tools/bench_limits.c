@@ -186,13 +186,15 @@ json_t *ce_limits_json(struct ce_limits *limits)
     if (limits->samples == 0) {
         return json_null();
     }
-    return json_pack("{s:I, s:o, s:i, s:o, s:I}",
+    return json_pack("{s:I, s:o, s:i, s:s, s:o, s:I}",
                      "read_bytes",
                      (json_int_t)limits->bytes * limits->transport->ranks,
                      "read_bytes_per_second",
                      ce_spread_json(ce_spread_of(limits->read, limits->samples)),
                      "sgemm_order",
                      ORDER,
+                     "sgemm_core",
+                     ce_blas_core(),
                      "sgemm_flops_per_second",
                      ce_spread_json(ce_spread_of(limits->sgemm, limits->samples)),
                      "samples",
@@ -208,8 +210,8 @@ void ce_limits_print(struct ce_limits *limits)
     struct ce_spread sgemm = ce_spread_of(limits->sgemm, limits->samples);
 
     (void)printf("\nread   %7.1f GB/s    (median %.1f, least %.1f) of %.2f GiB\n"
-                 "sgemm  %7.1f GFLOP/s (median %.1f, least %.1f) of order %d, in turn "
-                 "with the rest: %zu samples\n",
+                 "sgemm  %7.1f GFLOP/s (median %.1f, least %.1f) of order %d by "
+                 "OpenBLAS for %s, in turn with the rest: %zu samples\n",
                  read.max / 1e9,
                  read.median / 1e9,
                  read.min / 1e9,
@@ -218,5 +220,6 @@ void ce_limits_print(struct ce_limits *limits)
                  sgemm.median / 1e9,
                  sgemm.min / 1e9,
                  ORDER,
+                 ce_blas_core(),
                  limits->samples);
 }

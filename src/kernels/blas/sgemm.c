@@ -37,3 +37,8 @@ void ce_sgemm_blas(float *y,
                 y,
                 (blasint)outputs);
 }
+
+const char *ce_blas_core(void)
+{
+    return openblas_get_corename();
+}

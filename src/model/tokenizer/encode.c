@@ -94,21 +94,56 @@ static enum ce_status
 encode_text(struct encoding *encoding, struct ce_span text, struct ce_error *err)
 {
     const struct ce_tokenizer *tokenizer = encoding->tokenizer;
-    enum ce_status status = append_all(encoding->ids, &tokenizer->post.before, err);
 
-    if (status == CE_OK) {
-        status = ce_added_tokens_split(&tokenizer->added,
-                                       &tokenizer->added.raw,
-                                       text,
-                                       encoding->plain_specials,
-                                       encode_raw,
-                                       encoding,
-                                       err);
+    return ce_added_tokens_split(&tokenizer->added,
+                                 &tokenizer->added.raw,
+                                 text,
+                                 encoding->plain_specials,
+                                 encode_raw,
+                                 encoding,
+                                 err);
+}
+
+/* `ids` is as it was after a failure. */
+static enum ce_status
+run(struct encoding *encoding, struct ce_span text, struct ce_error *err)
+{
+    struct ce_regex_scratch *regex = ce_regex_scratch_create();
+    size_t count = encoding->ids->count;
+    enum ce_status status;
+
+    encoding->normalizing.regex = regex;
+    encoding->cutting =
+        (struct ce_cutting){.pretokenizer = &encoding->tokenizer->pretokenizer,
+                            .regex = regex,
+                            .sink = encode_piece,
+                            .user = encoding};
+    status = regex == NULL ? ce_fail(err, CE_ERR_NOMEM, "out of memory for encoding")
+                           : encode_text(encoding, text, err);
+    if (status != CE_OK) {
+        encoding->ids->count = count;
     }
-    if (status == CE_OK) {
-        status = append_all(encoding->ids, &tokenizer->post.after, err);
-    }
+    ce_regex_scratch_destroy(regex);
+    ce_normalizer_scratch_fini(&encoding->normalizing);
+    ce_text_free(&encoding->cutting.prefixed);
+    ce_bpe_scratch_fini(&encoding->bpe);
     return status;
+}
+
+enum ce_status ce_tokenizer_encode_bare(const struct ce_tokenizer *tokenizer,
+                                        const char *text,
+                                        size_t bytes,
+                                        bool plain_specials,
+                                        struct ce_ids *ids,
+                                        struct ce_error *err)
+{
+    struct encoding encoding = {
+        .tokenizer = tokenizer, .plain_specials = plain_specials, .ids = ids};
+    enum ce_status status = check_text(text, bytes, err);
+
+    return status == CE_OK
+               ? run(&encoding, (struct ce_span){.data = text, .bytes = bytes}, err)
+               : status;
 }
 
 enum ce_status ce_tokenizer_encode(const struct ce_tokenizer *tokenizer,
@@ -118,32 +153,18 @@ enum ce_status ce_tokenizer_encode(const struct ce_tokenizer *tokenizer,
                                    struct ce_ids *ids,
                                    struct ce_error *err)
 {
-    enum ce_status status = check_text(text, bytes, err);
-
-    if (status != CE_OK) {
-        return status;
-    }
-    struct ce_regex_scratch *regex = ce_regex_scratch_create();
     size_t count = ids->count;
-    struct encoding encoding = {.tokenizer = tokenizer,
-                                .plain_specials = plain_specials,
-                                .ids = ids,
-                                .normalizing = {.regex = regex}};
+    enum ce_status status = append_all(ids, &tokenizer->post.before, err);
 
-    encoding.cutting = (struct ce_cutting){.pretokenizer = &tokenizer->pretokenizer,
-                                           .regex = regex,
-                                           .sink = encode_piece,
-                                           .user = &encoding};
-    status = regex == NULL ? ce_fail(err, CE_ERR_NOMEM, "out of memory for encoding")
-                           : encode_text(&encoding,
-                                         (struct ce_span){.data = text, .bytes = bytes},
-                                         err);
+    if (status == CE_OK) {
+        status =
+            ce_tokenizer_encode_bare(tokenizer, text, bytes, plain_specials, ids, err);
+    }
+    if (status == CE_OK) {
+        status = append_all(ids, &tokenizer->post.after, err);
+    }
     if (status != CE_OK) {
         ids->count = count;
     }
-    ce_regex_scratch_destroy(regex);
-    ce_normalizer_scratch_fini(&encoding.normalizing);
-    ce_text_free(&encoding.cutting.prefixed);
-    ce_bpe_scratch_fini(&encoding.bpe);
     return status;
 }

@@ -61,6 +61,14 @@ CE_MUST_CHECK enum ce_status ce_tokenizer_encode(const struct ce_tokenizer *toke
                                                  bool plain_specials,
                                                  struct ce_ids *ids,
                                                  struct ce_error *err);
+/* The same without the ids of the post_processor. */
+CE_MUST_CHECK enum ce_status
+ce_tokenizer_encode_bare(const struct ce_tokenizer *tokenizer,
+                         const char *text,
+                         size_t bytes,
+                         bool plain_specials,
+                         struct ce_ids *ids,
+                         struct ce_error *err);
 
 /* Appends the text of `ids`; bytes that are not UTF-8 become U+FFFD as Hugging
  * Face does. Unknown ids are CE_ERR_ARG. skip_specials drops special tokens. */
