@@ -78,8 +78,9 @@ struct ce_engine_options {
      * Does not change results. */
     const char *placement;
     /* "none" (or NULL): an expert is run by its owner. "node": every rank has a slice
-     * of every expert, and rows are in memory that the ranks share, so all must be on
-     * one host. Does not change results. */
+     * of every expert, of attention's matrices and of the output matrix, and rows are
+     * in memory that the ranks share, so all must be on one host and want the same
+     * step_logits. Does not change results. */
     const char *expert_split;
     size_t step_tokens;  /* most tokens of this rank in one step */
     size_t step_logits;  /* most rows of logits of one step */

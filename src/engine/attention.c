@@ -110,41 +110,77 @@ static void attend_all(struct ce_engine *engine, size_t layer)
     }
 }
 
-struct ce_rows ce_engine_rows(const struct ce_engine *engine,
-                              const float *values,
-                              size_t rows,
-                              size_t inputs)
+static enum ce_status project_qkv(struct ce_engine *engine,
+                                  const struct ce_layer_weights *layer,
+                                  enum ce_status status,
+                                  struct ce_error *err)
 {
-    struct ce_rows x = {.values = values, .stride = inputs};
+    const struct ce_config *config = &engine->config;
+    const struct ce_activations *act = &engine->act;
+    const size_t kv_size = config->kv_heads * config->head_dim;
+    const struct ce_dense_output output[] = {
+        {act->q, &layer->q, config->heads * config->head_dim},
+        {act->k, &layer->k, kv_size},
+        {act->v, &layer->v, kv_size}};
 
-    if (engine->act.blocks != NULL) {
-        ce_rows_quantise(engine->kernels, &x, engine->act.blocks, rows, inputs);
-    }
-    return x;
+    return ce_dense_run(engine,
+                        &engine->dense.tokens,
+                        act->normed,
+                        config->hidden_size,
+                        output,
+                        sizeof(output) / sizeof(output[0]),
+                        status,
+                        err);
 }
 
-static void project_qkv(struct ce_engine *engine, const struct ce_layer_weights *layer)
+static enum ce_status project_out(struct ce_engine *engine,
+                                  const struct ce_layer_weights *layer,
+                                  enum ce_status status,
+                                  struct ce_error *err)
 {
-    const struct ce_kernels *kernels = engine->kernels;
-    struct ce_activations *act = &engine->act;
-    size_t tokens = engine->batch.tokens;
-    const struct ce_rows x =
-        ce_engine_rows(engine, act->normed, tokens, engine->config.hidden_size);
+    const struct ce_activations *act = &engine->act;
+    const struct ce_dense_output output = {
+        act->branch, &layer->o, engine->config.hidden_size};
 
-    ce_product_parallel(kernels, act->q, layer->q.outputs, &x, tokens, &layer->q);
-    ce_product_parallel(kernels, act->k, layer->k.outputs, &x, tokens, &layer->k);
-    ce_product_parallel(kernels, act->v, layer->v.outputs, &x, tokens, &layer->v);
+    return ce_dense_run(engine,
+                        &engine->dense.tokens,
+                        act->mixed,
+                        layer->o.inputs,
+                        &output,
+                        1,
+                        status,
+                        err);
 }
 
-static void project_out(struct ce_engine *engine, const struct ce_layer_weights *layer)
+static void norm_tokens(struct ce_engine *engine, const struct ce_layer_weights *layer)
 {
     struct ce_activations *act = &engine->act;
     size_t d = engine->config.hidden_size;
-    size_t tokens = engine->batch.tokens;
-    const struct ce_rows x =
-        ce_engine_rows(engine, act->mixed, tokens, layer->o.inputs);
 
-    ce_product_parallel(engine->kernels, act->branch, d, &x, tokens, &layer->o);
+#pragma omp parallel for schedule(static)
+    for (size_t t = 0; t < engine->batch.tokens; t++) {
+        engine->kernels->rms_norm(act->normed + t * d,
+                                  act->hidden + t * d,
+                                  layer->attention_norm,
+                                  d,
+                                  engine->config.rms_norm_eps);
+    }
+}
+
+static void mix_tokens(struct ce_engine *engine, size_t layer)
+{
+#pragma omp parallel for schedule(static)
+    for (size_t t = 0; t < engine->batch.tokens; t++) {
+        prepare_token(engine, &engine->weights.layers[layer], layer, t);
+    }
+    attend_all(engine, layer);
+}
+
+static void add_tokens(struct ce_engine *engine, const struct ce_layer_weights *layer)
+{
+    struct ce_activations *act = &engine->act;
+    size_t d = engine->config.hidden_size;
+
 #pragma omp parallel for schedule(static)
     for (size_t t = 0; t < engine->batch.tokens; t++) {
         add_bias(act->branch + t * d, layer->o_bias, d);
@@ -152,27 +188,23 @@ static void project_out(struct ce_engine *engine, const struct ce_layer_weights 
     }
 }
 
-void ce_attention_run(struct ce_engine *engine, size_t layer_index)
+enum ce_status ce_attention_run(struct ce_engine *engine,
+                                size_t layer_index,
+                                enum ce_status status,
+                                struct ce_error *err)
 {
-    const struct ce_config *config = &engine->config;
     const struct ce_layer_weights *layer = &engine->weights.layers[layer_index];
-    struct ce_activations *act = &engine->act;
-    size_t d = config->hidden_size;
-    size_t tokens = engine->batch.tokens;
 
-#pragma omp parallel for schedule(static)
-    for (size_t t = 0; t < tokens; t++) {
-        engine->kernels->rms_norm(act->normed + t * d,
-                                  act->hidden + t * d,
-                                  layer->attention_norm,
-                                  d,
-                                  config->rms_norm_eps);
+    if (status == CE_OK) {
+        norm_tokens(engine, layer);
     }
-    project_qkv(engine, layer);
-#pragma omp parallel for schedule(static)
-    for (size_t t = 0; t < tokens; t++) {
-        prepare_token(engine, layer, layer_index, t);
+    status = project_qkv(engine, layer, status, err);
+    if (status == CE_OK) {
+        mix_tokens(engine, layer_index);
     }
-    attend_all(engine, layer_index);
-    project_out(engine, layer);
+    status = project_out(engine, layer, status, err);
+    if (status == CE_OK) {
+        add_tokens(engine, layer);
+    }
+    return status;
 }

@@ -226,7 +226,7 @@ static char *describe_job(const struct ce_engine *engine,
     int length = asprintf(
         &text,
         "compressed=%zu\nmain-experts=%zu\nstep-tokens=%zu\nwire=%s\n"
-        "combine=%s\nkv=%s\nexpert-split=%s\n"
+        "combine=%s\nkv=%s\nexpert-split=%s\nstep-logits=%zu\n"
         "placement=%s (%016" PRIx64 ")\n"
         "weights=%s\ndense-weights=%s\ndummy=%s\nseed=%" PRIu64 "\ntensors=%016" PRIx64
         "\ncompressed-experts=%016" PRIx64 "\n%s",
@@ -237,6 +237,7 @@ static char *describe_job(const struct ce_engine *engine,
         ce_combine_name(engine->combine),
         ce_kv_dtype_name(engine->kv),
         ce_expert_split_name(engine->split),
+        engine->split == CE_EXPERT_SPLIT_NODE ? options->step_logits : 0,
         engine->placement.name,
         ce_placement_hash(&engine->placement),
         ce_weight_format_name(engine->formats.experts),

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "cemoe/cemoe.h"
 #include "comm/transport.h"
+#include "engine/dense.h"
 #include "engine/kv_cache.h"
 #include "kernels/kernels.h"
 #include "model/config.h"
@@ -34,6 +35,8 @@ struct ce_engine_counters {
     uint64_t steps;
     uint64_t tokens;
     uint64_t logits;
+    uint64_t dense_steps;  /* that multiplied with attention's matrices */
+    uint64_t logits_steps; /* with the output matrix */
     uint64_t stage_ns[CE_STAGES];
 };
 
@@ -65,21 +68,6 @@ struct ce_batch {
     struct ce_span *span; /* [step_tokens] */
     size_t rows;
     uint32_t *logits_token; /* [step_logits] the token of each row of logits */
-};
-
-/* Rows of one step; [step_tokens] of everything but the logits. */
-struct ce_activations {
-    float *hidden; /* [d] the residual stream */
-    float *normed; /* [d] */
-    float *q;      /* [heads * head_dim], then the attention's result */
-    float *k;      /* [kv_heads * head_dim] */
-    float *v;      /* [kv_heads * head_dim] */
-    float *mixed;  /* [heads * head_dim] attention before the output projection */
-    float *branch; /* [d] what a branch adds to hidden */
-    float *last;   /* [step_logits][d] */
-    float *logits; /* [step_logits][vocab] */
-    /* Inputs of packed dense matrices, the widest of them; NULL where none is. */
-    struct ce_quantised_block *blocks;
 };
 
 /* Sees values as a step computes them; for golden tests and debugging. `name` is
@@ -123,6 +111,7 @@ struct ce_engine {
     struct ce_moe moe;
     struct ce_batch batch;
     struct ce_activations act;
+    struct ce_dense dense;
     int threads;
     uint32_t step;
     struct ce_observer observer; /* see is NULL: nobody */
@@ -133,15 +122,13 @@ struct ce_engine {
 /* Counters and stage times from zero; those of the transport go on. */
 void ce_engine_reset_counters(struct ce_engine *engine);
 
-/* `rows` rows of `inputs` values, quantised in act.blocks if the dense matrices are
- * packed; valid until the next call. (attention.c) */
-struct ce_rows ce_engine_rows(const struct ce_engine *engine,
-                              const float *values,
-                              size_t rows,
-                              size_t inputs);
-
-/* One layer's attention for the batch: adds to act.hidden. (attention.c) */
-void ce_attention_run(struct ce_engine *engine, size_t layer);
+/* One layer's attention for the batch: adds to act.hidden. `status` is this rank's
+ * failure so far, which is returned. Collective where experts are split. (attention.c)
+ */
+CE_MUST_CHECK enum ce_status ce_attention_run(struct ce_engine *engine,
+                                              size_t layer,
+                                              enum ce_status status,
+                                              struct ce_error *err);
 
 /* The whole model over engine->batch, from ids to act.logits, each rank its own
  * tokens. `status` is this rank's failure so far. Collective. (forward.c) */
@@ -157,7 +144,7 @@ ce_engine_open_weights(struct ce_engine *engine,
                        struct ce_packed_file *packed,
                        struct ce_error *err);
 
-/* ---- experts that are split (engine_split.c) ---- */
+/* ---- experts and dense matrices that are split (engine_split.c) ---- */
 
 /* Sets split, and whole if they are. Errors: CE_ERR_ARG for what does not go with it.
  */
@@ -165,7 +152,7 @@ CE_MUST_CHECK enum ce_status
 ce_engine_choose_split(struct ce_engine *engine,
                        const struct ce_engine_options *options,
                        struct ce_error *err);
-/* The slices that are here; zeroed where experts are not split. */
+/* The slices that are here; zeroed where nothing is split. */
 struct ce_weights_split ce_engine_share(const struct ce_engine *engine);
 /* What this rank adds to the window; after ce_engine_take, also with a measuring arena.
  */

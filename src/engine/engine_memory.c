@@ -22,38 +22,6 @@ static void take_batch(struct ce_engine *engine, struct ce_arena *arena)
         arena, engine->options.step_logits, sizeof(batch->logits_token[0]));
 }
 
-static float *take_rows(struct ce_arena *arena, size_t rows, size_t width)
-{
-    return ce_arena_take(arena, rows, width * sizeof(float));
-}
-
-static void take_activations(struct ce_engine *engine, struct ce_arena *arena)
-{
-    const struct ce_config *config = &engine->config;
-    struct ce_activations *act = &engine->act;
-    size_t tokens = engine->options.step_tokens;
-    size_t q = config->heads * config->head_dim;
-    size_t kv = config->kv_heads * config->head_dim;
-
-    act->hidden = take_rows(arena, tokens, config->hidden_size);
-    act->normed = take_rows(arena, tokens, config->hidden_size);
-    act->q = take_rows(arena, tokens, q);
-    act->k = take_rows(arena, tokens, kv);
-    act->v = take_rows(arena, tokens, kv);
-    act->mixed = take_rows(arena, tokens, q);
-    act->branch = take_rows(arena, tokens, config->hidden_size);
-    act->last = take_rows(arena, engine->options.step_logits, config->hidden_size);
-    if (ce_weight_format_is_packed(engine->formats.dense)) {
-        size_t widest = q > config->hidden_size ? q : config->hidden_size;
-        size_t rows =
-            tokens > engine->options.step_logits ? tokens : engine->options.step_logits;
-
-        act->blocks = ce_arena_take(
-            arena, rows * ce_quantised_blocks(widest), sizeof(act->blocks[0]));
-    }
-    act->logits = take_rows(arena, engine->options.step_logits, config->vocab_size);
-}
-
 /* Angles as Hugging Face computes them: frequency and angle in F32; cosine and
  * sine are then rounded once. */
 static void fill_rotary(struct ce_engine *engine)
@@ -120,8 +88,10 @@ void ce_engine_take(struct ce_engine *engine, struct ce_arena *arena)
                      engine->options.cache_tokens);
     engine->plan.cache = arena->used - before;
     take_batch(engine, arena);
-    take_activations(engine, arena);
+    engine->act.hidden = ce_arena_take(
+        arena, engine->options.step_tokens, engine->config.hidden_size * sizeof(float));
     take_moe(engine, arena);
+    ce_dense_take(engine, arena);
     engine->plan.scratch = arena->used - engine->plan.cache;
 }
 

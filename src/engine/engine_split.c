@@ -1,4 +1,4 @@
-/* engine_split.c - experts that all ranks of a host share: choosing it, and the memory
+/* engine_split.c - matrices that all ranks of a host share: choosing it, and the memory
  */
 
 #include "base/log.h"
@@ -45,6 +45,15 @@ struct ce_weights_split ce_engine_share(const struct ce_engine *engine)
                                      (size_t)engine->transport->ranks};
 }
 
+/* Rows of dense products stand in one piece, in rank 0's part. */
+static size_t part_bytes(const struct ce_engine *engine)
+{
+    const int rank = engine->transport->rank;
+
+    return ce_split_window_bytes(&engine->moe, rank) +
+           (rank == 0 ? engine->dense.window_bytes : 0);
+}
+
 size_t ce_engine_window_bytes(const struct ce_engine *engine)
 {
     const size_t ranks = (size_t)engine->transport->ranks;
@@ -52,8 +61,8 @@ size_t ce_engine_window_bytes(const struct ce_engine *engine)
     if (engine->split == CE_EXPERT_SPLIT_NONE) {
         return 0;
     }
-    return ce_split_window_bytes(&engine->moe, engine->transport->rank) +
-           ce_window_overhead(engine->transport->ranks) / ranks + 1;
+    return part_bytes(engine) + ce_window_overhead(engine->transport->ranks) / ranks +
+           1;
 }
 
 enum ce_status ce_engine_open_window(struct ce_engine *engine, struct ce_error *err)
@@ -62,16 +71,14 @@ enum ce_status ce_engine_open_window(struct ce_engine *engine, struct ce_error *
         return CE_OK;
     }
     enum ce_status status =
-        ce_window_create(&engine->window,
-                         engine->transport,
-                         ce_split_window_bytes(&engine->moe, engine->transport->rank),
-                         err);
+        ce_window_create(&engine->window, engine->transport, part_bytes(engine), err);
     if (status == CE_OK && ce_log_is_speaker()) {
-        ce_log(CE_LOG_INFO,
-               "every expert is split over the %d rank(s) of this host, which share "
-               "%.1f MiB",
-               engine->transport->ranks,
-               (double)engine->window->bytes / 0x1p20);
+        ce_log(
+            CE_LOG_INFO,
+            "every expert and dense matrix is split over the %d rank(s) of this host, "
+            "which share %.1f MiB",
+            engine->transport->ranks,
+            (double)engine->window->bytes / 0x1p20);
     }
     return status;
 }

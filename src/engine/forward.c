@@ -115,24 +115,26 @@ static enum ce_status check_hidden(const struct ce_engine *engine,
                    stage);
 }
 
-static enum ce_status run_attention(struct ce_engine *engine, struct ce_error *err)
+static enum ce_status run_attention(struct ce_engine *engine,
+                                    size_t layer,
+                                    enum ce_status status,
+                                    struct ce_error *err)
 {
-    size_t layer = engine->transport->activity.layer;
     uint64_t since = ce_clock_ns();
-    enum ce_status status = CE_OK;
 
-    if (layer > 0) { /* what the layer before has added */
+    status = ce_transport_enter(engine->transport, "attention", status, err);
+    if (status == CE_OK && layer > 0) { /* what the layer before has added */
         status = check_hidden(engine, layer - 1, "MoE", err);
     }
-    if (status != CE_OK) {
-        return status;
+    status = ce_attention_run(engine, layer, status, err);
+    if (status == CE_OK) {
+        show(engine, "attn_out", layer, engine->act.branch);
+        norm_rows(engine, engine->act.normed, engine->weights.layers[layer].moe_norm);
+        show(engine, "moe_in", layer, engine->act.normed);
+        status = check_hidden(engine, layer, "attention", err);
     }
-    ce_attention_run(engine, layer);
-    show(engine, "attn_out", layer, engine->act.branch);
-    norm_rows(engine, engine->act.normed, engine->weights.layers[layer].moe_norm);
-    show(engine, "moe_in", layer, engine->act.normed);
     end_stage(engine, CE_STAGE_ATTENTION, &since);
-    return check_hidden(engine, layer, "attention", err);
+    return status;
 }
 
 static enum ce_status run_moe(struct ce_engine *engine,
@@ -160,59 +162,62 @@ static enum ce_status run_moe(struct ce_engine *engine,
     return status;
 }
 
-/* Final norm and output projection of the rows asked for only. */
-static enum ce_status compute_logits(struct ce_engine *engine, struct ce_error *err)
+static void norm_last(const struct ce_engine *engine)
 {
-    struct ce_activations *act = &engine->act;
-    const struct ce_batch *batch = &engine->batch;
     size_t d = engine->config.hidden_size;
-    size_t vocab = engine->config.vocab_size;
-    struct ce_rows x;
-    enum ce_status status = check_hidden(engine, engine->config.layers - 1, "MoE", err);
 
-    if (status != CE_OK) {
-        return status;
-    }
-    for (size_t i = 0; i < batch->rows; i++) {
-        engine->kernels->rms_norm(act->last + i * d,
-                                  act->hidden + batch->logits_token[i] * d,
+    for (size_t i = 0; i < engine->batch.rows; i++) {
+        engine->kernels->rms_norm(engine->act.last + i * d,
+                                  engine->act.hidden +
+                                      engine->batch.logits_token[i] * d,
                                   engine->weights.norm,
                                   d,
                                   engine->config.rms_norm_eps);
     }
-    x = ce_engine_rows(engine, act->last, batch->rows, d);
-    ce_product_parallel(
-        engine->kernels, act->logits, vocab, &x, batch->rows, &engine->weights.output);
-    if (!rows_are_finite(engine->kernels, act->logits, batch->rows, vocab)) {
-        return ce_fail(err,
-                       CE_ERR_NUMERIC,
-                       "logits: a value is not finite; are the weights damaged?");
-    }
-    return CE_OK;
 }
 
-/* A stage of this rank alone, unless it has failed before. */
-typedef enum ce_status stage_function(struct ce_engine *engine, struct ce_error *err);
-
-static enum ce_status run_stage(struct ce_engine *engine,
-                                const char *name,
-                                stage_function *stage,
-                                enum ce_status status,
-                                struct ce_error *err)
+/* Final norm and output projection of the rows asked for only. */
+static enum ce_status
+compute_logits(struct ce_engine *engine, enum ce_status status, struct ce_error *err)
 {
-    status = ce_transport_enter(engine->transport, name, status, err);
-    return status == CE_OK ? stage(engine, err) : status;
+    const size_t vocab = engine->config.vocab_size;
+    const struct ce_dense_output output = {
+        engine->act.logits, &engine->weights.output, vocab};
+
+    status = ce_transport_enter(engine->transport, "logits", status, err);
+    if (status == CE_OK) {
+        status = check_hidden(engine, engine->config.layers - 1, "MoE", err);
+    }
+    if (status == CE_OK) {
+        norm_last(engine);
+    }
+    status = ce_dense_run(engine,
+                          &engine->dense.logits,
+                          engine->act.last,
+                          engine->config.hidden_size,
+                          &output,
+                          1,
+                          status,
+                          err);
+    if (status == CE_OK &&
+        !rows_are_finite(
+            engine->kernels, engine->act.logits, engine->batch.rows, vocab)) {
+        status = ce_fail(err,
+                         CE_ERR_NUMERIC,
+                         "logits: a value is not finite; are the weights damaged?");
+    }
+    return status;
 }
 
-/* All layers. A rank that fails goes on without computing, to tell the others in the
- * next dispatch; then all return. */
+/* All layers. A rank that fails goes on without rows of its own, to tell the others in
+ * the next dispatch; then all return. */
 static enum ce_status
 run_layers(struct ce_engine *engine, enum ce_status status, struct ce_error *err)
 {
     struct ce_activity *now = &engine->transport->activity;
 
     for (now->layer = 0; now->layer < engine->config.layers; now->layer++) {
-        status = run_stage(engine, "attention", run_attention, status, err);
+        status = run_attention(engine, now->layer, status, err);
         status = run_moe(engine, now->layer, status, err);
         if (status != CE_OK && engine->moe.told) {
             return status;
@@ -230,13 +235,17 @@ ce_forward(struct ce_engine *engine, enum ce_status status, struct ce_error *err
 
     transport->activity.step = engine->step;
     transport->activity.layer = 0;
-    status = run_stage(engine, "embed", embed, status, err);
+    status = ce_transport_enter(transport, "embed", status, err);
+    if (status == CE_OK) {
+        status = embed(engine, err);
+    }
+    status = ce_dense_begin(engine, status, err);
     end_stage(engine, CE_STAGE_EMBED, &since);
     engine->moe.told = false;
     status = run_layers(engine, status, err);
     if (status == CE_OK || !engine->moe.told) {
         since = ce_clock_ns();
-        status = run_stage(engine, "logits", compute_logits, status, err);
+        status = compute_logits(engine, status, err);
         end_stage(engine, CE_STAGE_LOGITS, &since);
         status = ce_transport_enter(transport, "agree", status, err);
         status = ce_agree(transport, status, err);

@@ -41,8 +41,22 @@ struct ce_slice ce_weights_slice(struct ce_weights_split split, size_t outputs)
 struct ce_slice ce_weights_rows(struct ce_weights_split split,
                                 const struct ce_tensor_slot *slot)
 {
-    return slot->role == CE_TENSOR_EXPERT ? ce_weights_slice(split, slot->shape[0])
-                                          : (struct ce_slice){0, slot->shape[0]};
+    const bool whole = slot->role != CE_TENSOR_EXPERT && slot->role != CE_TENSOR_MATRIX;
+
+    return ce_weights_slice(whole ? (struct ce_weights_split){0} : split,
+                            slot->shape[0]);
+}
+
+void ce_weights_tie(struct ce_weights *weights, struct ce_weights_split split)
+{
+    const struct ce_matrix *whole = &weights->embedding;
+    const struct ce_slice slice = ce_weights_slice(split, whole->outputs);
+
+    weights->output = *whole;
+    weights->output.outputs = slice.count;
+    weights->output.data =
+        (const unsigned char *)whole->data +
+        ce_weights_matrix_bytes(whole->dtype, slice.first, whole->inputs);
 }
 
 void ce_weights_count(struct ce_weights *weights,

@@ -31,11 +31,11 @@ struct ce_expert_weights {
 };
 
 struct ce_layer_weights {
-    const float *attention_norm; /* [d] */
-    const float *moe_norm;       /* [d] */
-    const float *q_norm;         /* [heads * head_dim] */
-    const float *k_norm;         /* [kv_heads * head_dim] */
-    struct ce_matrix q, k, v, o;
+    const float *attention_norm;                    /* [d] */
+    const float *moe_norm;                          /* [d] */
+    const float *q_norm;                            /* [heads * head_dim] */
+    const float *k_norm;                            /* [kv_heads * head_dim] */
+    struct ce_matrix q, k, v, o;                    /* or slices of their rows */
     const float *q_bias, *k_bias, *v_bias, *o_bias; /* NULL without attention_bias */
     struct ce_matrix router;                        /* [E][d] */
     struct ce_expert_weights *experts;              /* [E], indexed by expert id */
@@ -46,7 +46,7 @@ struct ce_layer_weights {
 struct ce_weights {
     struct ce_arena arena;
     struct ce_matrix embedding; /* [vocab][d] */
-    struct ce_matrix output;    /* [vocab][d], lm_head or the embedding */
+    struct ce_matrix output;    /* [vocab][d], lm_head or the embedding, or a slice */
     const float *norm;          /* [d] */
     struct ce_layer_weights *layers;
     struct ce_expert_weights *experts; /* [layers][E], what the layers point into */
@@ -79,8 +79,9 @@ struct ce_weight_formats {
     enum ce_weight_format dense;
 };
 
-/* Ranks that share every expert: this one has part `rank` of `ranks` of the outputs of
- * each expert's matrices. Zeroed: the whole of them. */
+/* Ranks that share matrices: this one has part `rank` of `ranks` of the outputs of
+ * every expert's matrices, of attention's and of the output matrix. Zeroed: the whole
+ * of them. */
 struct ce_weights_split {
     size_t rank;
     size_t ranks;

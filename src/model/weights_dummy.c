@@ -301,7 +301,7 @@ enum ce_status ce_weights_dummy(struct ce_weights *weights,
         status = walk(&dummy, err);
     }
     if (status == CE_OK && config->tie_word_embeddings) {
-        weights->output = weights->embedding;
+        ce_weights_tie(weights, split);
     }
     ce_weights_destroy(&plan);
     free(dummy.palette);

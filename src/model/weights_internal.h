@@ -21,9 +21,14 @@ enum ce_dtype ce_weights_dtype(struct ce_weight_formats formats,
                                const struct ce_tensor_slot *slot,
                                enum ce_dtype stored);
 
-/* The rows of a tensor that this rank holds: all, but of an expert's its slice. */
+/* The rows of a tensor that this rank holds: all, but of a matrix that is not exact its
+ * slice. */
 struct ce_slice ce_weights_rows(struct ce_weights_split split,
                                 const struct ce_tensor_slot *slot);
+
+/* The output matrix of tied embeddings: the rank's slice, in the memory of the whole,
+ * which every rank has to look its ids up. */
+void ce_weights_tie(struct ce_weights *weights, struct ce_weights_split split);
 
 /* Outputs first .. first + count - 1 of `from` into `to`, the matrix in memory; first
  * and count in panels of 16 where that is packed. Returns the first output with a

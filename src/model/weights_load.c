@@ -282,7 +282,7 @@ enum ce_status ce_weights_load(struct ce_weights *weights,
     }
     if (status == CE_OK) {
         if (request->config->tie_word_embeddings) {
-            weights->output = weights->embedding;
+            ce_weights_tie(weights, request->split);
         }
         *missing_tables = load.finder.missing_tables;
     }

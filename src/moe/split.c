@@ -72,7 +72,7 @@ size_t ce_split_window_bytes(const struct ce_moe *moe, int rank)
 {
     size_t hidden = rank == 0 ? 2 * hidden_values(moe) * sizeof(float) : 0;
 
-    return hidden_offset(moe) + hidden;
+    return hidden_offset(moe) + align_line(hidden);
 }
 
 static float *results_of(const struct ce_moe *moe, int rank)

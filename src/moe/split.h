@@ -20,8 +20,8 @@
 
 #include "moe/moe.h"
 
-/* What the part of a rank in the window takes. After ce_moe_take, also with a
- * measuring arena. */
+/* What the part of a rank in the window takes, whole cache lines. After ce_moe_take,
+ * also with a measuring arena. */
 size_t ce_split_window_bytes(const struct ce_moe *moe, int rank);
 
 /* As ce_flow_run, for a block with moe->split and a window. */

@@ -16,15 +16,16 @@ void ce_work_count(struct ce_work *work, const struct ce_step_item *item, size_t
         rows += item[i].logits == CE_LOGITS_ALL ? n : 0;
     }
     work->steps++;
-    work->dense_reads += count > 0;
-    work->logits_reads += rows > 0;
+    work->token_steps += count > 0;
     work->logits += rows;
 }
 
 struct ce_work_mark ce_work_mark(const struct ce_engine *engine)
 {
     struct ce_work_mark mark = {.assignments = engine->moe.counters.assignments,
-                                .experts_read = engine->moe.work.experts_read};
+                                .experts_read = engine->moe.work.experts_read,
+                                .dense_reads = engine->counters.dense_steps,
+                                .logits_reads = engine->counters.logits_steps};
 
     for (int i = 0; i < CE_STAGES; i++) {
         mark.stage_ns[i] = engine->counters.stage_ns[i];
@@ -43,6 +44,8 @@ void ce_work_add(struct ce_work *work,
 
     work->assignments += now.assignments - since->assignments;
     work->experts_read += now.experts_read - since->experts_read;
+    work->dense_reads += now.dense_reads - since->dense_reads;
+    work->logits_reads += now.logits_reads - since->logits_reads;
     for (int i = 0; i < CE_STAGES; i++) {
         work->stage_ns[i] += now.stage_ns[i] - since->stage_ns[i];
     }
@@ -54,6 +57,20 @@ void ce_work_add(struct ce_work *work,
 static uint64_t matrix_bytes(const struct ce_matrix *matrix)
 {
     return ce_weights_matrix_bytes(matrix->dtype, matrix->outputs, matrix->inputs);
+}
+
+/* Of attention, over all layers: the whole or this rank's slices. */
+static uint64_t attention_bytes(const struct ce_engine *engine)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < engine->config.layers; i++) {
+        const struct ce_layer_weights *layer = &engine->weights.layers[i];
+
+        bytes += matrix_bytes(&layer->q) + matrix_bytes(&layer->k) +
+                 matrix_bytes(&layer->v) + matrix_bytes(&layer->o);
+    }
+    return bytes;
 }
 
 /* Full experts that this rank holds, over all layers. */
@@ -73,13 +90,15 @@ uint64_t ce_work_bytes(const struct ce_work *work, const struct ce_engine *engin
     const uint64_t output = matrix_bytes(&weights->output);
     const uint64_t owned = count_owned(engine);
     const uint64_t expert = owned > 0 ? weights->expert_bytes / owned : 0;
-    uint64_t layers = weights->dense_bytes - matrix_bytes(&weights->embedding);
+    const uint64_t attention = attention_bytes(engine);
+    uint64_t rest =
+        weights->dense_bytes - matrix_bytes(&weights->embedding) - attention;
 
     if (!engine->config.tie_word_embeddings) {
-        layers -= output;
+        rest -= output;
     }
-    return work->dense_reads * layers + work->logits_reads * output +
-           work->experts_read * expert;
+    return work->token_steps * rest + work->dense_reads * attention +
+           work->logits_reads * output + work->experts_read * expert;
 }
 
 double ce_work_flops(const struct ce_work *work, const struct ce_config *config)
@@ -99,6 +118,7 @@ double ce_work_flops(const struct ce_work *work, const struct ce_config *config)
 void ce_work_join(struct ce_work *work, const struct ce_work *other)
 {
     work->tokens += other->tokens;
+    work->token_steps += other->token_steps;
     work->dense_reads += other->dense_reads;
     work->logits_reads += other->logits_reads;
     work->logits += other->logits;

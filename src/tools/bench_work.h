@@ -4,9 +4,10 @@
  * experts, so routing, ranks and batches are those of the run:
  *
  *   bytes  for every step with tokens of this rank all dense matrices but the
- * embedding, with rows of logits the output matrix; for every batch of a layer's rows
- * each expert among them once FLOP   2 x (tokens x dense parameters of the layers +
- * assignments x 3 d f
+ *          embedding, with rows of logits the output matrix; of matrices that are
+ *          split the slices here, in every step with such rows on any rank; for every
+ *          batch of a layer's rows each expert among them once
+ *   FLOP   2 x (tokens x dense parameters of the layers + assignments x 3 d f
  *          + rows of logits x vocabulary x d)
  *          + 4 x heads x head_dim x layers for each pair of a token and one before it
  *          or itself
@@ -25,8 +26,9 @@
 struct ce_work {
     uint64_t steps;        /* of the job */
     uint64_t tokens;       /* of this rank, as all that follows */
-    uint64_t dense_reads;  /* steps with tokens */
-    uint64_t logits_reads; /* steps with rows of logits */
+    uint64_t token_steps;  /* steps with tokens */
+    uint64_t dense_reads;  /* of attention's matrices, or of this rank's slices */
+    uint64_t logits_reads; /* of the output matrix, likewise */
     uint64_t logits;       /* rows */
     uint64_t pairs;        /* of tokens that attend and are attended */
     uint64_t assignments;  /* rows through experts */
@@ -43,6 +45,8 @@ void ce_work_count(struct ce_work *work, const struct ce_step_item *item, size_t
 struct ce_work_mark {
     uint64_t assignments;
     uint64_t experts_read;
+    uint64_t dense_reads;
+    uint64_t logits_reads;
     uint64_t stage_ns[CE_STAGES];
     uint64_t moe_ns[CE_MOE_STAGES];
 };

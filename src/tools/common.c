@@ -140,11 +140,13 @@ const struct ce_option ce_run_options[] = {
      .field = offsetof(struct ce_run_values, expert_split),
      .initial = "none",
      .choices = splits,
-     .help = "none: an expert is run by the rank that owns it. node: every rank has a "
-             "slice of every expert and rows are shared through memory, so all ranks "
-             "of one host do the same work also for a single token; not for ranks on "
-             "several hosts, nor with --placement or --combine partial. Does not "
-             "change results."},
+     .help = "none: an expert is run by the rank that owns it, and every rank has all "
+             "dense matrices. node: every rank has a slice of every expert, of "
+             "attention's matrices and of the output matrix, and rows are shared "
+             "through memory, so all ranks of one host do the same work also for a "
+             "single token, and weights are in memory once; not for ranks on several "
+             "hosts, nor with --placement, --combine partial or a packed model. Does "
+             "not change results."},
     {.name = "deadline-ms",
      .kind = CE_OPTION_UINT64,
      .argument = "MS",

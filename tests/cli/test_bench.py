@@ -79,6 +79,19 @@ class Step(cemoe.TestCase):
             for count in ("tokens", "experts_per_layer", "flops_per_token", "bytes_per_token"):
                 self.assertEqual(one[phase][count], two[phase][count], (phase, count))
 
+    def test_ranks_that_split_read_all_once(self):
+        """Each its slices, together the model; with a sequence on each, router and norms twice."""
+        options = ("--prompt-tokens", 6, "--decode-steps", 2, "--read-bytes", 0, "--json", "--batch", 1, 2)
+        split = ("--expert-split", "node", "--dense-weights", "q8")
+        one, two = (step(self, *options, *split, ranks=ranks).json()["batches"] for ranks in (1, 2))
+        for phase in ("prompt", "decode"):
+            for count in ("tokens", "experts_per_layer", "flops_per_token", "bytes_per_token"):
+                self.assertEqual(one[0][phase][count], two[0][phase][count], (phase, count))
+        routers_and_norms = LAYERS * EXPERTS * HIDDEN * 2 + NORMS * 4
+        dense = [(decode["bytes_per_token"] - decode["experts_per_layer"] / 2 * LAYERS * EXPERT * 2) * 2
+                 for decode in (batches[1]["decode"] for batches in (one, two))]  # in a step of two tokens
+        self.assertEqual(dense[1] - dense[0], routers_and_norms)
+
     def test_table(self):
         done = step(self, "--prompt-tokens", 4, "--decode-steps", 1, "--read-bytes", "1M", "--batch", 1, 2)
         for line in (r"\nprompt +1 .* tokens/s .* MB .* GFLOP a token .* GB/s .*% .* GFLOP/s", r"\ndecode +2 ", r"\nread ",

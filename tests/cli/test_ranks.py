@@ -63,6 +63,17 @@ class SameBytes(cemoe.TestCase):
                 summary = json.loads(traffic.read_text())["summary"]
                 self.assertEqual([summary[name]["bytes"] for name in ("run", "uncompressed_per_rank")], [0, 0])
 
+    def test_split_tied_embeddings(self):
+        """Sizes that no panel divides; the output matrix is the embedding."""
+        model = cemoe.ROOT / "tests/golden/tied_bf16"
+        images = []
+        for ranks, split in ((1, "none"), (2, "node"), (5, "node"), (9, "node")):
+            out = self.dir / f"logits-{ranks}"
+            self.assert_done(cemoe.run("logits", "--model", model, "--ids", "5,112,0,7", "--out", out, "--dense-weights", "q8",
+                                       "--expert-split", split, ranks=ranks))
+            images.append(out.read_bytes())
+        self.assertEqual(len(set(images)), 1)
+
     def test_split_experts_refuse_what_they_cannot(self):
         for option, value in (("--placement", "strided"), ("--combine", "partial")):
             done = cemoe.run("score", "--model", cemoe.MODEL, "--file", self.text(), "--expert-split", "node", option, value, ranks=2)
@@ -136,6 +147,14 @@ class Stats(cemoe.TestCase):
             self.assertEqual((min(held), max(held)), (inspected["memory"]["expert_bytes_min"],
                                                       inspected["memory"]["expert_bytes_max"]))
             self.assertEqual({rank["dense_bytes"] for rank in document["ranks"]}, {inspected["memory"]["dense_bytes"]})
+
+    def test_split_matrices_are_held_once(self):
+        """Of the dense bytes only embedding, routers and norms are on every rank."""
+        alone = self.stats(1)["ranks"][0]
+        rest = 2048 * 128 * 2 + LAYERS * EXPERTS * 128 * 2 + (LAYERS * 4 + 1) * 128 * 4
+        ranks = self.stats(3, "--expert-split", "node")["ranks"]
+        self.assertEqual(sum(rank["dense_bytes"] - rest for rank in ranks), alone["dense_bytes"] - rest)
+        self.assertEqual(sum(rank["expert_bytes"] for rank in ranks), alone["expert_bytes"])
 
     def test_every_rank_holds_all_tables(self):
         for rank in self.stats(3, *COMPRESSED)["ranks"]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""check_forward.py PROGRAM CEMOE MODEL [TRANSPORT]: logits are the same bits on 1 to 8 ranks, in all placements, overlap on or off, experts split or not; sums by rank are noticed."""
+"""check_forward.py PROGRAM CEMOE MODEL [TRANSPORT]: logits are the same bits on 1 to 8 ranks, in all placements, overlap on or off, matrices split or not; sums by rank are noticed."""
 import os, pathlib, subprocess, sys, tempfile
 
 QUICK = bool(os.environ.get("CEMOE_QUICK"))  # under the sanitizers, where a run takes many times as long
@@ -86,6 +86,13 @@ def main(program, cemoe, model, transport="mpi"):
         print(f"weights {weights}: {sorted(set(hashes.values()))}")
         if len(set(hashes.values())) != 1:
             wrong.append(f"weights {weights}: bits depend on ranks or split: {hashes}")
+    for dense in () if QUICK else ("bf16", "q8", "q4"):
+        hashes = {(n, split): run(program, n, model, "-", "ordered", 1, CE_TEST_DENSE=dense, CE_TEST_SPLIT=split)
+                  for n in WIRE_RANKS for split in ("none", "node")}
+        hashes |= {(2, "node, 2 threads"): run(program, 2, model, "-", "ordered", 2, CE_TEST_DENSE=dense, CE_TEST_SPLIT="node")}
+        print(f"dense {dense}: {sorted(set(hashes.values()))}")
+        if len(set(hashes.values())) != 1:
+            wrong.append(f"dense {dense}: bits depend on ranks or split: {hashes}")
     if not QUICK:
         wrong += check_partial(program, model)
     print("\n".join(wrong) or "ok")

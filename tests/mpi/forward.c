@@ -9,8 +9,9 @@
  * rank. On the way
  * every rank asserts that what the transport moved is what the plans said, and
  * that the experts in memory are its shard and no more. CE_TEST_TRANSPORT,
- * CE_TEST_OVERLAP, CE_TEST_PLACEMENT, CE_TEST_SPLIT and CE_TEST_WEIGHTS name transport,
- * overlap, placement, split of experts and their format.
+ * CE_TEST_OVERLAP, CE_TEST_PLACEMENT, CE_TEST_SPLIT, CE_TEST_WEIGHTS and CE_TEST_DENSE
+ * name transport, overlap, placement, split and the formats of experts and dense
+ * matrices.
  */
 
 #include "comm/collective.h"
@@ -93,6 +94,7 @@ static void open_run(struct run *run, char **argv)
     options.placement = getenv("CE_TEST_PLACEMENT");
     options.expert_split = getenv("CE_TEST_SPLIT");
     options.weights = getenv("CE_TEST_WEIGHTS");
+    options.dense_weights = getenv("CE_TEST_DENSE");
     options.step_tokens = SEQUENCES * TOKENS;
     options.step_logits = SEQUENCES * TOKENS;
     options.cache_tokens = SEQUENCES * (TOKENS + CE_PAGE_TOKENS);
@@ -253,6 +255,41 @@ static void check_batches(struct run *run)
             values[1]);
 }
 
+static void check_slice(const struct run *run,
+                        const char *name,
+                        const struct ce_matrix *matrix,
+                        size_t outputs)
+{
+    const struct ce_weights_split share = {(size_t)run->transport->rank,
+                                           (size_t)run->transport->ranks};
+
+    REQUIRE(matrix->outputs == ce_weights_slice(share, outputs).count,
+            "%s: %zu of %zu outputs are here",
+            name,
+            matrix->outputs,
+            outputs);
+}
+
+/* A slice of each dense matrix is here; embedding, router and vectors are whole. */
+static void check_dense_slices(const struct run *run)
+{
+    const struct ce_config *config = &run->engine->config;
+    const struct ce_weights *weights = &run->engine->weights;
+    size_t d = config->hidden_size;
+    size_t kv = config->kv_heads * config->head_dim;
+
+    for (size_t l = 0; l < config->layers; l++) {
+        check_slice(run, "q", &weights->layers[l].q, config->heads * config->head_dim);
+        check_slice(run, "k", &weights->layers[l].k, kv);
+        check_slice(run, "v", &weights->layers[l].v, kv);
+        check_slice(run, "o", &weights->layers[l].o, d);
+        REQUIRE(weights->layers[l].router.outputs == config->experts,
+                "a router is cut");
+    }
+    check_slice(run, "output", &weights->output, config->vocab_size);
+    REQUIRE(weights->embedding.outputs == config->vocab_size, "the embedding is cut");
+}
+
 /* A slice of each expert is here, and no more. */
 static void check_slices(const struct run *run)
 {
@@ -343,6 +380,7 @@ int main(int argc, char **argv)
     open_run(&run, argv);
     if (run.engine->split == CE_EXPERT_SPLIT_NODE) {
         check_slices(&run);
+        check_dense_slices(&run);
     } else {
         check_residence(&run);
     }

@@ -183,6 +183,18 @@ static enum ce_status fail_logits(struct run *run)
     return step_damaged(run, 1, run->engine->weights.norm, sizeof(float));
 }
 
+/* A matrix that all share: every rank meets the NaN in rows of its own. */
+static enum ce_status fail_slice(struct run *run)
+{
+    return step_damaged(
+        run, 2, run->engine->weights.layers[1].k.data, sizeof(uint16_t));
+}
+
+static enum ce_status fail_output(struct run *run)
+{
+    return step_damaged(run, 1, run->engine->weights.output.data, sizeof(uint16_t));
+}
+
 /* The last expert is resident on the last rank only, or a slice of it on each. */
 static enum ce_status fail_experts(struct run *run)
 {
@@ -273,6 +285,8 @@ static const struct {
     {"router", fail_router},
     {"attention", fail_attention},
     {"logits", fail_logits},
+    {"slice", fail_slice},
+    {"output", fail_output},
     {"prompt", fail_prompt},
     {"late", fail_late},
 };

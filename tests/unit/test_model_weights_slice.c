@@ -1,4 +1,4 @@
-/* Slices of experts: which rows they are, and that they hold what the whole holds. */
+/* Slices of matrices: which rows they are, and that they hold what the whole holds. */
 
 #include "model/weights_internal.h"
 #include "test.h"
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { D = 96, F = 72, EXPERTS = 3, MOST_RANKS = 9 };
+enum { D = 96, F = 72, EXPERTS = 3, VOCAB = 40, MOST_RANKS = 9 };
 
 static const struct ce_config config = {.hidden_size = D,
                                         .intermediate_size = F,
@@ -16,7 +16,7 @@ static const struct ce_config config = {.hidden_size = D,
                                         .head_dim = D / 2,
                                         .experts = EXPERTS,
                                         .top_k = 2,
-                                        .vocab_size = 20,
+                                        .vocab_size = VOCAB,
                                         .dtype = CE_DTYPE_BF16};
 static const unsigned char owned[2 * EXPERTS] = {1, 1, 1, 1, 1, 1};
 
@@ -83,7 +83,55 @@ static void compare(const struct ce_weights *part,
         check_matrix(&p->up, &w->up, ce_weights_slice(split, F));
         check_matrix(&p->down, &w->down, ce_weights_slice(split, D));
     }
-    check_matrix(&part->layers[1].q, &whole->layers[1].q, (struct ce_slice){0, D});
+    for (size_t l = 0; l < config.layers; l++) {
+        const struct ce_layer_weights *p = &part->layers[l];
+        const struct ce_layer_weights *w = &whole->layers[l];
+
+        check_matrix(&p->q, &w->q, ce_weights_slice(split, D));
+        check_matrix(&p->k, &w->k, ce_weights_slice(split, D));
+        check_matrix(&p->v, &w->v, ce_weights_slice(split, D));
+        check_matrix(&p->o, &w->o, ce_weights_slice(split, D));
+        check_matrix(&p->router, &w->router, (struct ce_slice){0, EXPERTS});
+    }
+    check_matrix(&part->output, &whole->output, ce_weights_slice(split, VOCAB));
+    check_matrix(&part->embedding, &whole->embedding, (struct ce_slice){0, VOCAB});
+}
+
+/* Of the embedding, the routers and the norms. */
+static size_t unsplit_bytes(const struct ce_weights *weights)
+{
+    const struct ce_matrix *embedding = &weights->embedding;
+
+    return ce_weights_matrix_bytes(embedding->dtype, VOCAB, D) +
+           config.layers *
+               (ce_weights_matrix_bytes(weights->layers[0].router.dtype, EXPERTS, D) +
+                4 * D * sizeof(float)) +
+           D * sizeof(float);
+}
+
+/* The embedding stays whole; as output matrix a rank uses its slice of it. */
+static void tied_output_is_a_slice_of_the_embedding(void **state)
+{
+    (void)state;
+    struct ce_config tied = config;
+    struct ce_error err = {.text = ""};
+    const struct ce_weight_formats formats = {.dense = CE_WEIGHTS_Q8};
+
+    tied.tie_word_embeddings = true;
+    for (size_t r = 0; r < MOST_RANKS; r++) {
+        const struct ce_weights_split split = {r, MOST_RANKS};
+        const struct ce_slice slice = ce_weights_slice(split, VOCAB);
+        struct ce_weights part;
+
+        assert_int_equal(ce_weights_dummy(&part, &tied, owned, split, formats, 7, &err),
+                         CE_OK);
+        assert_int_equal(part.embedding.outputs, VOCAB);
+        check_matrix(&part.output, &part.embedding, slice);
+        assert_ptr_equal(part.output.data,
+                         (const unsigned char *)part.embedding.data +
+                             slice.first * D * sizeof(uint16_t));
+        ce_weights_destroy(&part);
+    }
 }
 
 static void dummy_slices_are_those_of_the_whole(void **state)
@@ -92,9 +140,11 @@ static void dummy_slices_are_those_of_the_whole(void **state)
     struct ce_error err = {.text = ""};
 
     for (int format = 0; format < CE_WEIGHT_FORMATS; format++) {
-        const struct ce_weight_formats formats = {(enum ce_weight_format)format, 0};
+        const struct ce_weight_formats formats = {(enum ce_weight_format)format,
+                                                  (enum ce_weight_format)format};
         struct ce_weights whole;
         size_t sum = 0;
+        size_t dense = 0;
 
         assert_int_equal(
             ce_weights_dummy(
@@ -109,9 +159,11 @@ static void dummy_slices_are_those_of_the_whole(void **state)
                 CE_OK);
             compare(&part, &whole, split);
             sum += part.expert_bytes;
+            dense += part.dense_bytes - unsplit_bytes(&part);
             ce_weights_destroy(&part);
         }
         assert_int_equal(sum, whole.expert_bytes);
+        assert_int_equal(dense, whole.dense_bytes - unsplit_bytes(&whole));
         ce_weights_destroy(&whole);
     }
 }
@@ -122,6 +174,7 @@ int main(void)
         cmocka_unit_test(slices_are_panels_that_cover_all),
         cmocka_unit_test(no_split_is_the_whole),
         cmocka_unit_test(dummy_slices_are_those_of_the_whole),
+        cmocka_unit_test(tied_output_is_a_slice_of_the_embedding),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
