@@ -70,6 +70,9 @@ struct ce_engine_options {
      * NULL: as in the files, also of a packed model, which has no others. */
     const char *weights;
     const char *dense_weights;
+    /* Use a packed model in its mapped file instead of copying it to memory of the
+     * rank's own. Does not change results. */
+    bool map_weights;
     const char *wire;    /* rows between ranks: "f32" (or NULL), "bf16", "int8" */
     const char *kv;      /* keys and values in the cache: "f32" (or NULL), "bf16" */
     const char *combine; /* results summed by token: "ordered" (or NULL), "partial" */

@@ -14,11 +14,14 @@
 
 #define FIRST_READ_BYTES ((size_t)64 * 1024)
 
-static enum ce_status
-map_descriptor(struct ce_file_map *map, int fd, const char *path, struct ce_error *err)
+enum ce_status ce_file_map_descriptor(struct ce_file_map *map,
+                                      int fd,
+                                      const char *path,
+                                      struct ce_error *err)
 {
     struct stat info;
 
+    *map = (struct ce_file_map){.data = NULL};
     if (fstat(fd, &info) != 0) {
         return ce_fail(err, CE_ERR_IO, "%s: %s", path, strerror(errno));
     }
@@ -48,7 +51,7 @@ ce_file_map_open(struct ce_file_map *map, const char *path, struct ce_error *err
     if (fd < 0) {
         return ce_fail(err, CE_ERR_IO, "%s: %s", path, strerror(errno));
     }
-    enum ce_status status = map_descriptor(map, fd, path, err);
+    enum ce_status status = ce_file_map_descriptor(map, fd, path, err);
 
     (void)close(fd);
     return status;

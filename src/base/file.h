@@ -19,6 +19,11 @@ struct ce_file_map {
  * files by renaming, as ce_file_write_atomic does. */
 CE_MUST_CHECK enum ce_status
 ce_file_map_open(struct ce_file_map *map, const char *path, struct ce_error *err);
+/* The same of an open file, which is called `path`; the map outlives the descriptor. */
+CE_MUST_CHECK enum ce_status ce_file_map_descriptor(struct ce_file_map *map,
+                                                    int fd,
+                                                    const char *path,
+                                                    struct ce_error *err);
 void ce_file_map_close(struct ce_file_map *map); /* accepts a zeroed map */
 
 /* Reads a whole file (or stdin when path is "-") of at most `limit` bytes into

@@ -329,7 +329,8 @@ static enum ce_status plan_weights(struct ce_engine *engine,
         .owned = loading->owned,
         .split = ce_engine_share(engine),
         .formats = engine->formats,
-        .want_compressed = engine->compressed > 0};
+        .want_compressed = engine->compressed > 0,
+        .map = options->map_weights};
     if (options->dummy_weights) {
         return ce_weights_plan_dummy(plan,
                                      &engine->config,

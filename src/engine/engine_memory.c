@@ -173,8 +173,9 @@ enum ce_status ce_engine_check_memory(struct ce_engine *engine,
     plan->receive = ce_transport_receive_bytes(engine->transport, size);
     plan->receive += ce_engine_window_bytes(engine);
     plan->extra = engine->options.extra_bytes;
-    plan->total = add_bytes(add_bytes(weights_plan->arena.used, measure.used),
-                            add_bytes(plan->receive, plan->extra));
+    plan->total =
+        add_bytes(add_bytes(weights_plan->arena.used, weights_plan->mapped_bytes),
+                  add_bytes(measure.used, add_bytes(plan->receive, plan->extra)));
     mine.bytes = plan->total;
     status = ce_allgather(
         engine->transport, (struct ce_bytes){&mine, sizeof(mine)}, &all, err);

@@ -66,5 +66,11 @@ enum ce_status ce_engine_open_weights(struct ce_engine *engine,
             status = ce_checkpoint_open(checkpoint, options->model, err);
         }
     }
+    if (status == CE_OK && options->map_weights && packed->path == NULL) {
+        status = ce_fail(err,
+                         CE_ERR_ARG,
+                         "--mmap: %s is not a packed model; make one with cemoe pack",
+                         options->model);
+    }
     return status == CE_OK ? choose_formats(engine, options, packed, err) : status;
 }

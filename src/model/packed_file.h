@@ -106,13 +106,21 @@ ce_packed_file_require(const struct ce_packed_file *file,
 /* One tensor to read: tensor->bytes to `to`, any alignment. */
 struct ce_packed_read {
     const struct ce_packed_tensor *tensor;
-    void *to;
+    void *to; /* NULL: the tensor stays where `map` has it, and is only checked */
 };
+
+/* Maps the file, with every tensor that the header tells of. To be closed by the
+ * caller, before or after the file is. */
+CE_MUST_CHECK enum ce_status ce_packed_file_map(const struct ce_packed_file *file,
+                                                struct ce_file_map *map,
+                                                struct ce_error *err);
 
 /* Reads tensors of this file, all threads at once, with a line of progress every
  * 4 GiB. A failure names the first piece that cannot be read or does not have its
- * checksum; what is in memory then is not to be used. */
+ * checksum; what is in memory then is not to be used. `map` may be NULL where all are
+ * read to somewhere. */
 CE_MUST_CHECK enum ce_status ce_packed_file_read(const struct ce_packed_file *file,
+                                                 const struct ce_file_map *map,
                                                  const struct ce_packed_read *reads,
                                                  size_t count,
                                                  struct ce_error *err);

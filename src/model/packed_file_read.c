@@ -1,8 +1,8 @@
 /* packed_file_read.c - tensors of a packed model to memory, all threads at once
  *
- * A thread takes one piece after the other: one read, then the checksum while the
- * bytes are still in its cache. Pieces are handed out in the order of the list, so
- * a list in the order of the file is read from front to back.
+ * A thread takes one piece after the other: one read (of a mapped file none), then the
+ * checksum while the bytes are still in its cache. Pieces are handed out in the order
+ * of the list, so a list in the order of the file is read from front to back.
  */
 
 #include "base/progress.h"
@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 struct piece {
@@ -21,6 +22,7 @@ struct piece {
 
 struct reading {
     const struct ce_packed_file *file;
+    const struct ce_file_map *map;
     struct piece *piece;
     size_t pieces;
     struct ce_progress progress;
@@ -64,19 +66,39 @@ static size_t piece_size(const struct reading *reading, const struct piece *piec
     return left < reading->file->piece_bytes ? left : reading->file->piece_bytes;
 }
 
+/* Brings a piece to memory, or finds it in the map. One call for all its pages is much
+ * faster than a fault for each; older kernels do not know it and fault. */
+static enum ce_status fetch_piece(const struct reading *reading,
+                                  const struct piece *piece,
+                                  const unsigned char **data,
+                                  struct ce_error *err)
+{
+    size_t begin = piece->index * reading->file->piece_bytes;
+    size_t bytes = piece_size(reading, piece);
+    uint64_t offset = piece->read->tensor->offset + begin;
+    unsigned char *to = piece->read->to;
+
+    if (to != NULL) {
+        *data = to + begin;
+        return ce_packed_read_at(reading->file->fd, offset, to + begin, bytes, err);
+    }
+    *data = reading->map->data + offset;
+    (void)madvise((void *)(uintptr_t)*data, bytes, MADV_POPULATE_READ);
+    return CE_OK;
+}
+
 static enum ce_status read_piece(const struct reading *reading,
                                  const struct piece *piece,
                                  struct ce_error *err)
 {
     const struct ce_packed_tensor *tensor = piece->read->tensor;
+    const unsigned char *data = NULL;
     size_t begin = piece->index * reading->file->piece_bytes;
     size_t bytes = piece_size(reading, piece);
-    unsigned char *to = (unsigned char *)piece->read->to + begin;
-    enum ce_status status =
-        ce_packed_read_at(reading->file->fd, tensor->offset + begin, to, bytes, err);
+    enum ce_status status = fetch_piece(reading, piece, &data, err);
 
-    if (status == CE_OK &&
-        reading->file->kernels->checksum(to, bytes) != tensor->checksum[piece->index]) {
+    if (status == CE_OK && reading->file->kernels->checksum(data, bytes) !=
+                               tensor->checksum[piece->index]) {
         status = ce_fail(
             err, CE_ERR_FORMAT, "the checksum does not match: the file is damaged");
     }
@@ -151,12 +173,35 @@ static enum ce_status list_pieces(struct reading *reading,
     return CE_OK;
 }
 
+enum ce_status ce_packed_file_map(const struct ce_packed_file *file,
+                                  struct ce_file_map *map,
+                                  struct ce_error *err)
+{
+    enum ce_status status = ce_file_map_descriptor(map, file->fd, file->path, err);
+
+    for (size_t i = 0; status == CE_OK && i < file->count; i++) {
+        const struct ce_packed_tensor *tensor = &file->tensors[i];
+
+        if (tensor->offset > map->bytes ||
+            tensor->bytes > map->bytes - tensor->offset) {
+            status = ce_fail(err,
+                             CE_ERR_FORMAT,
+                             "%s: tensor '%s' is not within the file: it was cut after "
+                             "it was opened",
+                             file->path,
+                             tensor->name);
+        }
+    }
+    return status;
+}
+
 enum ce_status ce_packed_file_read(const struct ce_packed_file *file,
+                                   const struct ce_file_map *map,
                                    const struct ce_packed_read *reads,
                                    size_t count,
                                    struct ce_error *err)
 {
-    struct reading reading = {.file = file, .progress = {.verb = "read"}};
+    struct reading reading = {.file = file, .map = map, .progress = {.verb = "read"}};
     enum ce_status status = list_pieces(&reading, reads, count, err);
 
     if (status != CE_OK) {

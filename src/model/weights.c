@@ -83,5 +83,6 @@ void ce_weights_destroy(struct ce_weights *weights)
     free(weights->layers);
     free(weights->experts);
     ce_arena_destroy(&weights->arena);
+    ce_file_map_close(&weights->map);
     *weights = (struct ce_weights){0};
 }

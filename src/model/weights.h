@@ -5,7 +5,8 @@
  * tensors and the compressed tables on every rank, of the full experts only the
  * rank's shard. Vectors (norms, biases, tables) are widened to F32, matrices
  * keep their 16 or 32 bits unless another format is asked for. A packed model has all
- * that as it will be in memory, and is read there. Not collective.
+ * that as it will be in memory, and is read there or used in its mapped file. Not
+ * collective.
  */
 
 #ifndef CE_MODEL_WEIGHTS_H
@@ -45,6 +46,8 @@ struct ce_layer_weights {
 
 struct ce_weights {
     struct ce_arena arena;
+    struct ce_file_map map;     /* of a packed model that is used in place */
+    size_t mapped_bytes;        /* of tensors in it; all others are in the arena */
     struct ce_matrix embedding; /* [vocab][d] */
     struct ce_matrix output;    /* [vocab][d], lm_head or the embedding, or a slice */
     const float *norm;          /* [d] */
@@ -106,11 +109,12 @@ struct ce_weights_request {
     struct ce_weights_split split;
     struct ce_weight_formats formats;
     bool want_compressed; /* load the tables; missing ones become NULL */
+    bool map;             /* use a packed model in its mapped file */
 };
 
 /* Checks names, shapes and dtypes of every tensor of the model, owned or not,
  * and refuses leftovers it does not know. `plan` gets the byte counts that
- * loading will have on this rank (plan->arena.used in all) and no data; destroy
+ * loading will have on this rank (arena.used and mapped_bytes) and no data; destroy
  * it like weights. */
 CE_MUST_CHECK enum ce_status ce_weights_plan(struct ce_weights *plan,
                                              const struct ce_weights_request *request,

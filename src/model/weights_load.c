@@ -156,10 +156,16 @@ visit_packed(struct load *load, const struct ce_tensor_slot *slot, struct ce_err
     if (status != CE_OK || from == NULL || !is_owned(load->finder.request, slot)) {
         return status;
     }
-    void *data = ce_arena_take(load->arena, from->bytes, 1);
-    const struct ce_packed_read read = {from, data};
+    struct ce_packed_read read = {.tensor = from};
 
-    to.data = data;
+    if (load->finder.request->map) {
+        to.data =
+            load->arena->measuring ? NULL : load->weights->map.data + from->offset;
+        load->weights->mapped_bytes += from->bytes;
+    } else {
+        read.to = ce_arena_take(load->arena, from->bytes, 1);
+        to.data = read.to;
+    }
     place_slot(load, slot, &to, from->bytes);
     return load->arena->measuring ? CE_OK : add_read(load, &read, err);
 }
@@ -221,8 +227,11 @@ static enum ce_status fill(struct load *load, struct ce_error *err)
     enum ce_status status = run_copies(load, err);
 
     if (status == CE_OK && load->reads > 0) {
-        status = ce_packed_file_read(
-            load->finder.request->packed, load->read, load->reads, err);
+        status = ce_packed_file_read(load->finder.request->packed,
+                                     &load->weights->map,
+                                     load->read,
+                                     load->reads,
+                                     err);
     }
     return status;
 }
@@ -273,6 +282,9 @@ enum ce_status ce_weights_load(struct ce_weights *weights,
     *weights = (struct ce_weights){0};
     if (status == CE_OK) {
         status = ce_arena_create(&weights->arena, plan.arena.used, err);
+    }
+    if (status == CE_OK && request->map) {
+        status = ce_packed_file_map(request->packed, &weights->map, err);
     }
     if (status == CE_OK) {
         status = walk(&load, err);

@@ -118,12 +118,25 @@ static json_t *describe_batches(struct ce_step_result *result,
     return batches;
 }
 
+static json_t *describe_load(const struct ce_session *session)
+{
+    const struct ce_weights *weights = &session->engine->weights;
+    json_t *object = json_object();
+
+    ce_json_set_seconds(object, "seconds", session->load_ns);
+    ce_json_set_integer(object,
+                        "weight_bytes",
+                        weights->dense_bytes + weights->expert_bytes +
+                            weights->compressed_bytes);
+    return object;
+}
+
 int ce_step_print_json(struct ce_step_result *result, const struct ce_session *session)
 {
     const struct ce_engine *engine = session->engine;
 
     return ce_print_json(json_pack("{s:s, s:i, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:o, "
-                                   "s:o}",
+                                   "s:o, s:o}",
                                    "kernels",
                                    engine->kernels->name,
                                    "ranks",
@@ -142,6 +155,8 @@ int ce_step_print_json(struct ce_step_result *result, const struct ce_session *s
                                    (json_int_t)engine->mains,
                                    "compressed",
                                    (json_int_t)engine->compressed,
+                                   "load",
+                                   describe_load(session),
                                    "limits",
                                    ce_limits_json(&result->limits),
                                    "batches",

@@ -68,6 +68,12 @@ const struct ce_option ce_model_options[] = {
      .choices = formats,
      .help = "The same for the matrices of attention and the output layer. Router, "
              "embedding and norms stay as they are stored."},
+    {.name = "mmap",
+     .kind = CE_OPTION_FLAG,
+     .field = offsetof(struct ce_model_values, map_weights),
+     .help = "Use a packed model where the page cache has it instead of copying it: "
+             "starts faster, and the ranks of a host share what all of them need. It "
+             "is then on small pages, on whichever NUMA node read it first."},
     {.name = "kv",
      .kind = CE_OPTION_STRING,
      .argument = "TYPE",

@@ -19,6 +19,7 @@ struct ce_model_values {
     int truncated;
     const char *weights;
     const char *dense_weights;
+    bool map_weights;
     const char *wire;
     const char *kv;
     const char *combine;

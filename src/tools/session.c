@@ -185,6 +185,7 @@ struct ce_engine_options ce_session_engine_options(const struct ce_session *sess
     options.truncated = model->truncated;
     options.weights = model->weights;
     options.dense_weights = model->dense_weights;
+    options.map_weights = model->map_weights;
     options.wire = model->wire;
     options.kv = model->kv;
     options.combine = model->combine;
@@ -201,6 +202,7 @@ enum ce_status ce_session_load(struct ce_session *session,
                                const struct ce_engine_options *options,
                                struct ce_error *err)
 {
+    const uint64_t begin_ns = ce_clock_ns();
     enum ce_status status =
         ce_engine_create(&session->engine, session->transport, options, err);
 
@@ -208,6 +210,7 @@ enum ce_status ce_session_load(struct ce_session *session,
         status = check_threads(session->transport, err);
     }
     session->began_ns = ce_clock_ns();
+    session->load_ns = session->began_ns - begin_ns;
     return status;
 }
 

@@ -15,6 +15,7 @@ struct ce_session {
     struct ce_transport *transport;
     struct ce_engine *engine;
     uint64_t began_ns; /* when the engine was ready */
+    uint64_t load_ns;  /* how long that took */
     bool check_failed; /* the failure is a check that did not hold */
 };
 

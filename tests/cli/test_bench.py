@@ -36,6 +36,9 @@ class Step(cemoe.TestCase):
         self.assertAlmostEqual(prompt["flops_per_token"] * 10,
                                2 * (10 * (ATTENTION_AND_ROUTER + LAYERS * TOP_K * EXPERT) + VOCABULARY * HIDDEN) +
                                4 * HIDDEN * LAYERS * 55, delta=1)
+        weights = ATTENTION_AND_ROUTER + LAYERS * EXPERTS * EXPERT + 2 * VOCABULARY * HIDDEN
+        self.assertEqual(result["load"]["weight_bytes"], 2 * weights + 4 * (NORMS + LAYERS * EXPERTS * 3 * HIDDEN))
+        self.assertGreater(result["load"]["seconds"], 0)
         self.assertIsNone(result["limits"])
         self.assertNotIn("of_read", decode)
         self.assertEqual(set(decode["stage_seconds"]), STAGES)

@@ -44,6 +44,7 @@ class SameBits(PackCase):
             for ranks in RANK_COUNTS:
                 with self.subTest(f"{model.name} {experts} {dense} on {ranks}"):
                     self.assertEqual(self.logits(packed, *options, ranks=ranks), wanted)
+                    self.assertEqual(self.logits(packed, "--mmap", *options, ranks=ranks), wanted)
                     self.assertFalse((packed / "model.safetensors").exists())
 
     def test_shipped(self):
@@ -230,8 +231,9 @@ class Refused(PackCase):
             damaged = bytearray(image)
             damaged[place] ^= 4
             self.file.write_bytes(damaged)
-            done = self.assert_failure(self.packed, self.file, "tensor 'model.", "checksum")
-            names.add(done.ours[0].split("'")[1])
+            for options in ((), ("--mmap",)):
+                done = self.assert_failure(self.packed, self.file, "tensor 'model.", "checksum", options=options)
+                names.add(done.ours[0].split("'")[1])
         self.assertEqual(len(names), 3)
         self.assertIn("model.embed_tokens.weight", names)
         damaged = bytearray(image)
@@ -276,14 +278,18 @@ exec {cemoe.BINARY} logits --model $model "$@"
         finally:
             cemoe.BINARY = binary
 
+    def test_only_a_packed_model_is_used_in_place(self):
+        self.assert_failure(cemoe.MODEL, cemoe.MODEL, "--mmap", "cemoe pack", options=("--mmap",))
+
     def test_cannot_be_split(self):
         self.assert_failure(self.packed, "cannot be split", options=("--expert-split", "node"))
 
     def test_memory_is_checked_first(self):
-        done = cemoe.run("logits", "--model", self.packed, "--ids", "1", "--out", self.dir / "none",
-                         CEMOE_MEMORY_LIMIT="1000000")
-        self.assertEqual(done.code, 1)
-        self.assertIn("not enough memory", done.err)
+        for options in ((), ("--mmap",)):
+            done = cemoe.run("logits", "--model", self.packed, "--ids", "1", "--out", self.dir / "none", *options,
+                             CEMOE_MEMORY_LIMIT="1000000")
+            self.assertEqual(done.code, 1)
+            self.assertIn("not enough memory", done.err)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ static void check(const struct ce_packed_file *file, size_t size)
         require(reads[i].to != NULL);
     }
     require(total <= size);
-    status = ce_packed_file_read(file, reads, file->count, &err);
+    status = ce_packed_file_read(file, NULL, reads, file->count, &err);
     require(status == CE_OK || status == CE_ERR_FORMAT);
     for (size_t i = 0; i < file->count; i++) {
         free(reads[i].to);

@@ -130,7 +130,7 @@ static void assert_reads(const struct ce_packed_file *file, size_t count)
         reads[i].tensor = ce_packed_file_find(file, tensors[i].name);
         reads[i].to = to + 1;
     }
-    if (ce_packed_file_read(file, reads, count, &err) != CE_OK) {
+    if (ce_packed_file_read(file, NULL, reads, count, &err) != CE_OK) {
         fail_msg("%s", err.text);
     }
     for (size_t i = 0; i < count; i++) {
@@ -166,7 +166,7 @@ static void a_model_without_tensors_is_one(void **state)
     open_model(&file, write_model(state, 0));
     assert_int_equal(file.count, 0);
     assert_null(ce_packed_file_find(&file, ""));
-    assert_int_equal(ce_packed_file_read(&file, NULL, 0, NULL), CE_OK);
+    assert_int_equal(ce_packed_file_read(&file, NULL, NULL, 0, NULL), CE_OK);
     ce_packed_file_close(&file);
 }
 
@@ -197,6 +197,42 @@ static void what_is_required_must_be_alike(void **state)
     ce_packed_file_close(&file);
 }
 
+/* In place: the data are those of the file, checked, and outlive it. */
+static void a_mapped_file_is_read_where_it_is(void **state)
+{
+    struct ce_file_map map = {.data = NULL};
+    struct ce_packed_file file;
+    struct ce_packed_read read = {.to = NULL};
+
+    open_model(&file, write_model(state, COUNT));
+    read.tensor = ce_packed_file_find(&file, "large");
+    assert_int_equal(ce_packed_file_map(&file, &map, NULL), CE_OK);
+    assert_int_equal(ce_packed_file_read(&file, &map, &read, 1, NULL), CE_OK);
+    const unsigned char *large = map.data + read.tensor->offset;
+
+    ce_packed_file_close(&file);
+    for (size_t i = 0; i < LARGE; i++) {
+        assert_int_equal(large[i], data_byte(0, i));
+    }
+    ce_file_map_close(&map);
+}
+
+/* A file that was cut after it was opened is not mapped: it would kill the process. */
+static void a_file_that_was_cut_is_not_mapped(void **state)
+{
+    const char *path = write_model(state, COUNT);
+    struct ce_file_map map = {.data = NULL};
+    struct ce_packed_file file;
+    struct ce_error err;
+
+    open_model(&file, path);
+    assert_int_equal(truncate(path, 8192), 0);
+    assert_int_equal(ce_packed_file_map(&file, &map, &err), CE_ERR_FORMAT);
+    assert_non_null(strstr(err.text, "is not within the file"));
+    ce_file_map_close(&map);
+    ce_packed_file_close(&file);
+}
+
 /* A bit anywhere in the data: the piece is found, the others are still read. */
 static void flipped_bits_in_data_are_found(void **state)
 {
@@ -220,13 +256,14 @@ static void flipped_bits_in_data_are_found(void **state)
                        at / file.piece_bytes + 1,
                        large->checksums);
         assert_int_equal(pwrite(fd, &wrong, 1, (off_t)(large->offset + at)), 1);
-        assert_int_equal(ce_packed_file_read(&file, &read, 1, &err), CE_ERR_FORMAT);
+        assert_int_equal(ce_packed_file_read(&file, NULL, &read, 1, &err),
+                         CE_ERR_FORMAT);
         assert_non_null(strstr(err.text, path));
         assert_non_null(strstr(err.text, words));
         assert_non_null(strstr(err.text, "checksum does not match"));
         wrong ^= 0x10;
         assert_int_equal(pwrite(fd, &wrong, 1, (off_t)(large->offset + at)), 1);
-        assert_int_equal(ce_packed_file_read(&file, &read, 1, &err), CE_OK);
+        assert_int_equal(ce_packed_file_read(&file, NULL, &read, 1, &err), CE_OK);
     }
     ce_packed_file_close(&file);
     (void)close(fd);
@@ -246,13 +283,13 @@ static void the_first_bad_piece_is_named(void **state)
     reads[0].tensor = ce_packed_file_find(&file, "a.scalar");
     reads[1].tensor = ce_packed_file_find(&file, "large");
     assert_int_equal(truncate(path, (off_t)reads[1].tensor->offset + 100), 0);
-    assert_int_equal(ce_packed_file_read(&file, &reads[1], 1, &err), CE_ERR_IO);
+    assert_int_equal(ce_packed_file_read(&file, NULL, &reads[1], 1, &err), CE_ERR_IO);
     assert_non_null(strstr(err.text, "'large': piece 1 of "));
     assert_non_null(strstr(err.text, "was cut after it was opened"));
-    assert_int_equal(ce_packed_file_read(&file, reads, 2, &err), CE_ERR_IO);
+    assert_int_equal(ce_packed_file_read(&file, NULL, reads, 2, &err), CE_ERR_IO);
     assert_non_null(strstr(err.text, "'a.scalar': piece 1 of 1"));
     assert_int_equal(err.rank, 3);
-    assert_int_equal(ce_packed_file_read(&file, reads, 2, NULL), CE_ERR_IO);
+    assert_int_equal(ce_packed_file_read(&file, NULL, reads, 2, NULL), CE_ERR_IO);
     ce_packed_file_close(&file);
     free(to);
 }
@@ -279,7 +316,8 @@ static void of_two_bad_pieces_the_first_is_named(void **state)
                                           i % 2 == 0 ? scalar : large};
         struct ce_error err = {.text = ""};
 
-        assert_int_equal(ce_packed_file_read(&file, reads, 2, &err), CE_ERR_FORMAT);
+        assert_int_equal(ce_packed_file_read(&file, NULL, reads, 2, &err),
+                         CE_ERR_FORMAT);
         assert_non_null(
             strstr(err.text, i % 2 == 0 ? "'large': piece 1" : "'a.scalar'"));
     }
@@ -300,7 +338,7 @@ static void a_failing_read_is_told(void **state)
     open_model(&file, write_model(state, COUNT));
     read.tensor = ce_packed_file_find(&file, "a.scalar");
     assert_true(dup2(fd, file.fd) == file.fd);
-    assert_int_equal(ce_packed_file_read(&file, &read, 1, &err), CE_ERR_IO);
+    assert_int_equal(ce_packed_file_read(&file, NULL, &read, 1, &err), CE_ERR_IO);
     assert_non_null(
         strstr(err.text, "'a.scalar': piece 1 of 1, bytes 0 to 1: Is a dir"));
     ce_packed_file_close(&file);
@@ -399,6 +437,8 @@ int main(void)
         TEST(what_is_written_is_read),
         TEST(a_model_without_tensors_is_one),
         TEST(what_is_required_must_be_alike),
+        TEST(a_mapped_file_is_read_where_it_is),
+        TEST(a_file_that_was_cut_is_not_mapped),
         TEST(flipped_bits_in_data_are_found),
         TEST(the_first_bad_piece_is_named),
         TEST(of_two_bad_pieces_the_first_is_named),
