@@ -78,15 +78,15 @@ enum ce_output_type {
 enum ce_filter_step_kind {
     CE_FILTER_REGEX = 0, /* of match `select` the first group with text; or fallback */
     CE_FILTER_TAKE_FIRST,
-    CE_FILTER_REMOVE_WHITESPACE, /* leading */
+    CE_FILTER_REMOVE_WHITESPACE, /* at both ends */
     CE_FILTER_LOWERCASE,
 };
 
 struct ce_filter_step {
     enum ce_filter_step_kind kind;
-    char *pattern;  /* CE_FILTER_REGEX: Python's re, as far as libonig's is alike */
+    int select;     /* CE_FILTER_REGEX: which match: 0 the first, -1 the last */
+    char *pattern;  /* Python's re, as far as libonig's is alike */
     char *fallback; /* when nothing matches */
-    int select;     /* which match: 0 the first, -1 the last */
 };
 
 struct ce_filter {
@@ -100,9 +100,9 @@ struct ce_filter {
  * bits_per_byte. */
 struct ce_metric {
     char *name;
-    bool higher_is_better;
     char **ignore; /* exact_match: patterns that are deleted from both sides */
     size_t ignores;
+    bool higher_is_better;
     bool ignore_case;
     bool ignore_punctuation;
     bool ignore_numbers;
@@ -128,14 +128,14 @@ struct ce_task {
 
 /* What the model said. Owned by whoever has the array of outcomes. */
 struct ce_outcome {
-    bool done;
     double logprob;   /* LOGLIKELIHOOD and ROLLING: sum, natural logarithm */
-    bool greedy;      /* LOGLIKELIHOOD: each token was the most likely one */
     char *text;       /* GENERATE; malloc'ed, without the stop string */
     uint32_t tokens;  /* scored or generated */
     uint32_t context; /* tokens before those */
     uint32_t dropped; /* tokens that did not fit into the context and were cut off */
-    bool by_length;   /* GENERATE: ended by max_new_tokens or the context */
+    bool done;
+    bool greedy;    /* LOGLIKELIHOOD: each token was the most likely one */
+    bool by_length; /* GENERATE: ended by max_new_tokens or the context */
 };
 
 #endif

@@ -78,6 +78,14 @@ uint32_t ce_python_random_next(struct ce_python_random *random)
     return word ^ (word >> 18);
 }
 
+double ce_python_random_unit(struct ce_python_random *random)
+{
+    uint32_t high = ce_python_random_next(random) >> 5;
+    uint32_t low = ce_python_random_next(random) >> 6;
+
+    return ((double)high * 67108864.0 + (double)low) * (1.0 / 9007199254740992.0);
+}
+
 /* _randbelow(limit): as many bits as limit has, until they are below it. */
 static size_t below(struct ce_python_random *random, size_t limit)
 {

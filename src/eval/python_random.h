@@ -20,6 +20,8 @@ struct ce_python_random {
 void ce_python_random_seed(struct ce_python_random *random, uint64_t seed);
 uint32_t ce_python_random_next(struct ce_python_random *random); /* getrandbits(32) */
 
+double ce_python_random_unit(struct ce_python_random *random); /* random() */
+
 /* random.sample(range(population), wanted) into `chosen` [wanted], where wanted is at
  * most population, which is below 2^32. False when out of memory. */
 bool ce_python_random_sample(struct ce_python_random *random,

@@ -118,6 +118,24 @@ struct ce_span ce_span_trim(struct ce_span span)
     return span;
 }
 
+size_t ce_span_pieces(struct ce_span span)
+{
+    size_t pieces = 1;
+    bool in_space = false;
+
+    while (span.length > 0) {
+        utf8proc_int32_t point = 0;
+        size_t bytes = decode(span.data, span.length, &point);
+        bool space = is_space(point);
+
+        pieces += space && !in_space ? 1 : 0;
+        in_space = space;
+        span.data += bytes;
+        span.length -= bytes;
+    }
+    return pieces;
+}
+
 const char *ce_span_find(struct ce_span span, const char *needle)
 {
     return memmem(span.data, span.length, needle, strlen(needle));

@@ -34,6 +34,8 @@ struct ce_span {
 struct ce_span ce_span_of(const char *string);
 /* str.strip() */
 struct ce_span ce_span_trim(struct ce_span span);
+/* len(re.split(r"\s+", text)): white space at an end has an empty piece beyond it. */
+size_t ce_span_pieces(struct ce_span span);
 /* Where `needle`, which is not empty, is first or last; NULL if nowhere. */
 const char *ce_span_find(struct ce_span span, const char *needle);
 const char *ce_span_find_last(struct ce_span span, const char *needle);
