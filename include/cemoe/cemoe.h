@@ -91,6 +91,8 @@ struct ce_engine_options {
     const char *job;     /* what else all ranks must want alike, for the
                             comparison at start: "name=value" lines, or NULL */
     size_t extra_bytes;  /* memory the caller will take, for the check */
+    bool switchable;     /* room for any number of main experts, and tables if there are
+                            some: for engines that change it while they run */
     bool dummy_weights;  /* random weights, config.json alone */
     uint64_t dummy_seed;
 };
@@ -119,18 +121,17 @@ CE_MUST_CHECK enum ce_status ce_sequence_create(struct ce_sequence **sequence,
 void ce_sequence_destroy(struct ce_sequence *sequence); /* accepts NULL */
 size_t ce_sequence_length(const struct ce_sequence *sequence);
 
-enum ce_logits {
-    CE_LOGITS_NONE = 0, /* a chunk in the middle of a prompt */
-    CE_LOGITS_LAST,     /* of the last token only */
-    CE_LOGITS_ALL,      /* of every token */
-};
+/* Of how many of an item's last tokens logits are wanted; any number is allowed. */
+#define CE_LOGITS_NONE ((size_t)0) /* a chunk in the middle of a prompt */
+#define CE_LOGITS_LAST ((size_t)1)
+#define CE_LOGITS_ALL  SIZE_MAX
 
 /* New tokens of one sequence, in order: a prompt, a part of it or one token. */
 struct ce_step_item {
     struct ce_sequence *sequence;
     const int32_t *tokens;
     size_t count; /* >= 1 */
-    enum ce_logits logits;
+    size_t logits;
 };
 
 /* Runs the model over the new tokens of this rank's items; a sequence occurs at

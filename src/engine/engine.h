@@ -122,6 +122,16 @@ struct ce_engine {
 /* Counters and stage times from zero; those of the transport go on. */
 void ce_engine_reset_counters(struct ce_engine *engine);
 
+/* How many of a token's experts are compressed, or dropped (`truncated`), from now on:
+ * as an engine created with these two (0 or more), of which one is 0, would have it.
+ * The engine was created with options.switchable; no sequence may have tokens; pages
+ * that the cache keeps are dropped. Errors: CE_ERR_ARG, also for compressed experts
+ * without tables. Collective. (engine_mains.c) */
+CE_MUST_CHECK enum ce_status ce_engine_choose_mains(struct ce_engine *engine,
+                                                    int compressed,
+                                                    int truncated,
+                                                    struct ce_error *err);
+
 /* One layer's attention for the batch: adds to act.hidden. `status` is this rank's
  * failure so far, which is returned. Collective where experts are split. (attention.c)
  */

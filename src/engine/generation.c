@@ -42,19 +42,6 @@ struct loop {
     size_t news;
 };
 
-const char *ce_finish_name(enum ce_finish finish)
-{
-    switch (finish) {
-    case CE_FINISH_NONE:
-        return "none";
-    case CE_FINISH_STOP:
-        return "stop";
-    case CE_FINISH_LENGTH:
-        return "length";
-    }
-    return "none";
-}
-
 static size_t generation_limit(const struct ce_generation_request *request,
                                size_t max_positions)
 {

@@ -13,19 +13,11 @@
 #include "base/status.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
+#include "engine/scheduler.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-enum ce_finish {
-    CE_FINISH_NONE = 0, /* still running */
-    CE_FINISH_STOP,     /* a stop token, which is the last id */
-    CE_FINISH_LENGTH,   /* max_tokens or the context */
-};
-
-/* "stop", "length"; never NULL. */
-const char *ce_finish_name(enum ce_finish finish);
 
 struct ce_generation_request {
     const int32_t *prompt; /* needed on the rank that owns it only */

@@ -41,15 +41,28 @@ void ce_kv_cache_take(struct ce_kv_cache *cache,
     cache->pages = (tokens + CE_PAGE_TOKENS - 1) / CE_PAGE_TOKENS;
     cache->head_bytes =
         CE_PAGE_TOKENS * value_width(cache->head_dim) * ce_dtype_size(dtype);
+    cache->buckets = 1;
+    while (cache->buckets < cache->pages) {
+        cache->buckets *= 2;
+    }
     cache->free_page = ce_arena_take(arena, cache->pages, sizeof(cache->free_page[0]));
+    cache->page = ce_arena_take(arena, cache->pages, sizeof(cache->page[0]));
+    cache->bucket = ce_arena_take(arena, cache->buckets, sizeof(cache->bucket[0]));
     cache->memory = ce_arena_take(
         arena, cache->pages, 2 * cache->layers * cache->kv_heads * cache->head_bytes);
-    if (cache->free_page == NULL) {
+    if (cache->free_page == NULL || cache->page == NULL || cache->bucket == NULL) {
         return;
     }
     for (size_t i = 0; i < cache->pages; i++) {
         cache->free_page[i] = (uint32_t)(cache->pages - 1 - i);
+        cache->page[i] = (struct ce_page){.state = CE_PAGE_PRIVATE};
     }
+    for (size_t i = 0; i < cache->buckets; i++) {
+        cache->bucket[i] = CE_NO_PAGE;
+    }
+    cache->oldest = CE_NO_PAGE;
+    cache->newest = CE_NO_PAGE;
+    cache->blank_pages = cache->pages;
     cache->free_pages = cache->pages;
 }
 
@@ -118,6 +131,30 @@ void ce_kv_cache_store(const struct ce_kv_cache *cache,
     }
 }
 
+static uint32_t take_page(struct ce_kv_cache *cache)
+{
+    uint32_t page = cache->blank_pages > 0 ? cache->free_page[--cache->blank_pages]
+                                           : ce_page_evict(cache);
+
+    cache->page[page].users = 1;
+    cache->free_pages--;
+    return page;
+}
+
+static void give_page(struct ce_kv_cache *cache, uint32_t page)
+{
+    if (--cache->page[page].users > 0) {
+        return;
+    }
+    cache->free_pages++;
+    if (cache->page[page].state == CE_PAGE_KNOWN) {
+        ce_page_idle(cache, page);
+        return;
+    }
+    ce_page_forget(cache, page);
+    cache->free_page[cache->blank_pages++] = page;
+}
+
 enum ce_status ce_sequence_reserve(struct ce_kv_cache *cache,
                                    struct ce_sequence *sequence,
                                    size_t count,
@@ -147,15 +184,18 @@ enum ce_status ce_sequence_reserve(struct ce_kv_cache *cache,
             cache->pages);
     }
     while (sequence->pages < wanted) {
-        sequence->page[sequence->pages++] = cache->free_page[--cache->free_pages];
+        sequence->page[sequence->pages++] = take_page(cache);
     }
     return CE_OK;
 }
 
+/* From the last page to the first, so that among the idle ones no page is older than
+ * those that come after it. */
 void ce_sequence_release(struct ce_kv_cache *cache, struct ce_sequence *sequence)
 {
     while (sequence->pages > 0) {
-        cache->free_page[cache->free_pages++] = sequence->page[--sequence->pages];
+        give_page(cache, sequence->page[--sequence->pages]);
     }
     sequence->length = 0;
+    sequence->announced = 0;
 }

@@ -31,11 +31,4 @@ CE_MUST_CHECK enum ce_status ce_score(struct ce_engine *engine,
                                       double *logprob,
                                       struct ce_error *err);
 
-/* log p(id) under softmax(logits); the row is overwritten. Softmax in F32 by the
- * kernel set, the rest in double, so the bits are those of the set. */
-double ce_log_probability(const struct ce_kernels *kernels,
-                          float *logits,
-                          size_t vocab,
-                          int32_t id);
-
 #endif

@@ -94,15 +94,7 @@ static enum ce_status check_room(const struct ce_engine *engine,
 
 static size_t logits_rows(const struct ce_step_item *item)
 {
-    switch (item->logits) {
-    case CE_LOGITS_NONE:
-        return 0;
-    case CE_LOGITS_LAST:
-        return 1;
-    case CE_LOGITS_ALL:
-        return item->count;
-    }
-    return 0;
+    return item->logits < item->count ? item->logits : item->count;
 }
 
 static void flatten(struct ce_batch *batch, const struct ce_step_item *item)
@@ -186,7 +178,11 @@ enum ce_status ce_engine_step(struct ce_engine *engine,
         return status;
     }
     for (size_t i = 0; i < count; i++) {
-        items[i].sequence->length += items[i].count;
+        struct ce_sequence *sequence = items[i].sequence;
+
+        sequence->length += items[i].count;
+        ce_sequence_publish(
+            &engine->cache, sequence, sequence->length - items[i].count);
     }
     engine->counters.steps++;
     engine->counters.tokens += engine->batch.tokens;

@@ -12,8 +12,7 @@ void ce_work_count(struct ce_work *work, const struct ce_step_item *item, size_t
 
         work->tokens += n;
         work->pairs += n * before + n * (n + 1) / 2;
-        rows += item[i].logits == CE_LOGITS_LAST ? 1 : 0;
-        rows += item[i].logits == CE_LOGITS_ALL ? n : 0;
+        rows += item[i].logits < n ? item[i].logits : n;
     }
     work->steps++;
     work->token_steps += count > 0;

@@ -1,5 +1,6 @@
 /* Log-likelihoods against a log-softmax in double precision, over all cuts. */
 
+#include "engine/likelihood.h"
 #include "engine/scoring.h"
 #include "engine_fixture.h"
 

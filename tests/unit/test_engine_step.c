@@ -1,6 +1,7 @@
 /* A step has the same bits however the tokens are cut and mixed, fails alone, and
  * allocates nothing. */
 
+#include "allocations.h"
 #include "engine_fixture.h"
 
 #include <omp.h>
@@ -8,72 +9,6 @@
 
 #define LENGTH 70 /* a bit over four pages */
 #define OTHERS 5
-
-/* ---- allocations of this process, of our code and of the libraries alike
- *
- * The sanitizers have an allocator of their own, which cannot be replaced. */
-
-static size_t allocations;
-
-#if defined(__has_feature)
-#define HAS_FEATURE(name) __has_feature(name)
-#else
-#define HAS_FEATURE(name) 0
-#endif
-
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) &&                            \
-    !defined(__SANITIZE_THREAD__) && !HAS_FEATURE(address_sanitizer) &&                \
-    !HAS_FEATURE(thread_sanitizer) && !HAS_FEATURE(memory_sanitizer)
-
-static const bool allocations_are_counted = true;
-
-/* What glibc calls its own; its manual: "Replacing malloc". */
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *old, size_t size);
-void *__libc_memalign(size_t alignment, size_t size);
-
-static void count_allocation(void)
-{
-    (void)__atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
-}
-
-void *malloc(size_t size)
-{
-    count_allocation();
-    return __libc_malloc(size);
-}
-
-void *calloc(size_t count, size_t size)
-{
-    count_allocation();
-    return __libc_calloc(count, size);
-}
-
-void *realloc(void *old, size_t size)
-{
-    count_allocation();
-    return __libc_realloc(old, size);
-}
-
-void *aligned_alloc(size_t alignment, size_t size)
-{
-    count_allocation();
-    return __libc_memalign(alignment, size);
-}
-
-int posix_memalign(void **out, size_t alignment, size_t size)
-{
-    count_allocation();
-    *out = __libc_memalign(alignment, size);
-    return *out == NULL;
-}
-
-#else
-
-static const bool allocations_are_counted = false;
-
-#endif
 
 /* ---- the same bits */
 
@@ -154,6 +89,14 @@ static size_t draw(struct crowd *crowd, size_t bound)
     return fixture_random(crowd->series, crowd->drawn++, bound);
 }
 
+/* None, the last, all or some; also more than there are. */
+static size_t draw_logits(struct crowd *crowd)
+{
+    size_t kind = draw(crowd, 4);
+
+    return kind == 2 ? CE_LOGITS_ALL : kind == 3 ? 2 + draw(crowd, 30) : kind;
+}
+
 static void add_other(struct crowd *crowd, size_t which)
 {
     size_t kind = draw(crowd, 4); /* absent, one token, some, many */
@@ -171,14 +114,13 @@ static void add_other(struct crowd *crowd, size_t which)
         *other = fixture_sequence(crowd->fixture);
     }
     fixture_text(crowd->ids[which], count, 100 * crowd->series + crowd->drawn);
-    crowd->item[crowd->items++] = (struct ce_step_item){
-        *other, crowd->ids[which], count, (enum ce_logits)draw(crowd, 3)};
+    crowd->item[crowd->items++] =
+        (struct ce_step_item){*other, crowd->ids[which], count, draw_logits(crowd)};
 }
 
 static size_t rows_of(const struct ce_step_item *item)
 {
-    return item->logits == CE_LOGITS_ALL ? item->count
-                                         : (size_t)(item->logits == CE_LOGITS_LAST);
+    return item->logits < item->count ? item->logits : item->count;
 }
 
 static void fill_step(struct crowd *crowd, size_t done)
@@ -195,7 +137,7 @@ static void fill_step(struct crowd *crowd, size_t done)
                 (struct ce_step_item){crowd->sequence,
                                       crowd->truth->ids + done,
                                       left < most ? left : most,
-                                      (enum ce_logits)draw(crowd, 3)};
+                                      draw_logits(crowd)};
         } else {
             add_other(crowd, which < before ? which : which - 1);
         }
