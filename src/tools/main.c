@@ -41,6 +41,7 @@ static const struct ce_command command_completion = {
 static const struct ce_command *const commands[] = {&ce_command_generate,
                                                     &ce_command_score,
                                                     &ce_command_logits,
+                                                    &ce_command_eval,
                                                     &ce_command_inspect,
                                                     &ce_command_plan,
                                                     &ce_command_pack,

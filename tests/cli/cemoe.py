@@ -24,7 +24,7 @@ MPIRUN = ROOT / "tests/mpi/mpirun.sh"
 SECONDS = 60  # no run may take longer
 SKIPPED = 77
 
-COMMANDS = ["generate", "score", "logits", "inspect", "plan", "pack", "tokenize", "bench step", "bench kernels"]
+COMMANDS = ["generate", "score", "logits", "eval", "inspect", "plan", "pack", "tokenize", "bench step", "bench kernels"]
 
 
 class Run:
