@@ -147,8 +147,8 @@ void ce_kv_cache_forget(struct ce_kv_cache *cache);
 
 /* For kv_cache.c: a page that no sequence has is not to be found any more, or waits to
  * be shared again; the oldest of those that wait, which no longer does. */
-void ce_page_forget(struct ce_kv_cache *cache, uint32_t page);
-void ce_page_idle(struct ce_kv_cache *cache, uint32_t page);
+void ce_page_forget(struct ce_kv_cache *cache, uint32_t at);
+void ce_page_idle(struct ce_kv_cache *cache, uint32_t at);
 uint32_t ce_page_evict(struct ce_kv_cache *cache);
 
 #endif
