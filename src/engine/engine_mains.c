@@ -30,6 +30,12 @@ static enum ce_status check(const struct ce_engine *engine,
                        CE_ERR_ARG,
                        "the engine was not made to change its compressed experts");
     }
+    if (engine->cache.free_pages < engine->cache.pages) {
+        return ce_fail(
+            err,
+            CE_ERR_ARG,
+            "the compressed experts cannot change while a sequence has tokens");
+    }
     if (engine->split == CE_EXPERT_SPLIT_NODE) {
         return ce_fail(err,
                        CE_ERR_UNSUPPORTED,

@@ -2,6 +2,8 @@
 
 #include "engine/likelihood.h"
 
+#include "engine/sampler.h"
+
 #include <math.h>
 
 double ce_log_probability(const struct ce_kernels *kernels,
@@ -9,18 +11,20 @@ double ce_log_probability(const struct ce_kernels *kernels,
                           size_t vocab,
                           int32_t id)
 {
-    float largest = logits[0];
-    float wanted = logits[id];
-    float most_likely = 0.0F;
-    size_t at = 0;
+    return ce_log_probability_beside(
+        kernels, logits, vocab, id, ce_sample_greedy(logits, vocab));
+}
 
-    for (size_t i = 1; i < vocab; i++) {
-        if (logits[i] > largest) {
-            largest = logits[i];
-            at = i;
-        }
-    }
+double ce_log_probability_beside(const struct ce_kernels *kernels,
+                                 float *logits,
+                                 size_t vocab,
+                                 int32_t id,
+                                 int32_t most_likely)
+{
+    const float largest = logits[most_likely];
+    const float wanted = logits[id];
+
     kernels->softmax(logits, vocab);
-    most_likely = logits[at]; /* exp(0) / sum */
-    return (double)wanted - (double)largest + log((double)most_likely);
+    /* Its logit less itself is 0: what it has is exp(0) / sum. */
+    return (double)wanted - (double)largest + log((double)logits[most_likely]);
 }

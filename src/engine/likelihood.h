@@ -14,5 +14,11 @@ double ce_log_probability(const struct ce_kernels *kernels,
                           float *logits,
                           size_t vocab,
                           int32_t id);
+/* The same where the id of the largest logit is known: ce_sample_greedy of the row. */
+double ce_log_probability_beside(const struct ce_kernels *kernels,
+                                 float *logits,
+                                 size_t vocab,
+                                 int32_t id,
+                                 int32_t most_likely);
 
 #endif

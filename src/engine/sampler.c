@@ -7,6 +7,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+enum { LANES = 16 };
+
 struct ce_candidate {
     double weight;
     float logit;
@@ -30,14 +32,38 @@ void ce_sampler_destroy(struct ce_sampler *sampler)
     *sampler = (struct ce_sampler){0};
 }
 
+/* In lanes that do not wait for each other: with a list of scored texts there is a row
+ * of logits for every other token. */
+static float find_largest(const float *logits, size_t vocab)
+{
+    float lane[LANES];
+    float largest = logits[0];
+    size_t i = 0;
+
+    for (size_t l = 0; l < LANES; l++) {
+        lane[l] = logits[0];
+    }
+    for (; i + LANES <= vocab; i += LANES) {
+        for (size_t l = 0; l < LANES; l++) {
+            lane[l] = logits[i + l] > lane[l] ? logits[i + l] : lane[l];
+        }
+    }
+    for (; i < vocab; i++) {
+        largest = logits[i] > largest ? logits[i] : largest;
+    }
+    for (size_t l = 0; l < LANES; l++) {
+        largest = lane[l] > largest ? lane[l] : largest;
+    }
+    return largest;
+}
+
 int32_t ce_sample_greedy(const float *logits, size_t vocab)
 {
+    const float largest = find_largest(logits, vocab);
     size_t best = 0;
 
-    for (size_t i = 1; i < vocab; i++) {
-        if (logits[i] > logits[best]) {
-            best = i;
-        }
+    while (best + 1 < vocab && logits[best] != largest) {
+        best++;
     }
     return (int32_t)best;
 }

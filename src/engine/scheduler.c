@@ -195,6 +195,7 @@ static enum ce_status create(struct ce_scheduler *s, struct ce_error *err)
     s->message_bytes = sizeof(struct ce_report);
     s->progress = calloc(count, sizeof(s->progress[0]));
     s->report = calloc((size_t)s->engine->transport->ranks, sizeof(s->report[0]));
+    s->given = calloc((size_t)s->engine->transport->ranks, sizeof(s->given[0]));
     s->running = calloc(s->places + 1, sizeof(s->running[0]));
     s->active = calloc(s->places + 1, sizeof(s->active[0]));
     s->vacant = calloc(s->places + 1, sizeof(s->vacant[0]));
@@ -205,10 +206,10 @@ static enum ce_status create(struct ce_scheduler *s, struct ce_error *err)
     s->row = calloc(rows, sizeof(s->row[0]));
     s->sampler = calloc((size_t)s->engine->threads, sizeof(s->sampler[0]));
     s->message = calloc(1, ce_schedule_message_bytes(rows));
-    if (s->progress == NULL || s->report == NULL || s->running == NULL ||
-        s->active == NULL || s->vacant == NULL || s->ids == NULL || s->queue == NULL ||
-        s->item == NULL || s->of_item == NULL || s->row == NULL || s->sampler == NULL ||
-        s->message == NULL) {
+    if (s->progress == NULL || s->report == NULL || s->given == NULL ||
+        s->running == NULL || s->active == NULL || s->vacant == NULL ||
+        s->ids == NULL || s->queue == NULL || s->item == NULL || s->of_item == NULL ||
+        s->row == NULL || s->sampler == NULL || s->message == NULL) {
         return ce_fail(err, CE_ERR_NOMEM, "no memory for %zu requests", count - 1);
     }
     for (size_t i = 0; i < s->schedule->count; i++) {
@@ -228,6 +229,7 @@ static void destroy(struct ce_scheduler *s)
     }
     free(s->progress);
     free(s->report);
+    free(s->given);
     free(s->running);
     free(s->active);
     free(s->vacant);
@@ -247,7 +249,7 @@ static bool go_on(struct ce_scheduler *s)
 {
     size_t left = 0;
 
-    if (s->summary.pace == CE_PACE_QUIT) {
+    if (s->summary.pace == CE_PACE_QUIT || s->stands_still) {
         return false;
     }
     if (s->summary.pace == CE_PACE_DRAIN) {
@@ -260,6 +262,22 @@ static bool go_on(struct ce_scheduler *s)
         left += s->summary.pace == CE_PACE_DRAIN ? 0 : s->report[r].waiting;
     }
     return left > 0;
+}
+
+/* A list that ends early without having been told to would look like one that is done,
+ * and steps without a token would go on for ever. Neither happens unless somebody takes
+ * pages while the list runs. All ranks see the same, so all fail. */
+static enum ce_status check_end(const struct ce_scheduler *s, struct ce_error *err)
+{
+    if (s->summary.pace != CE_PACE_GO_ON || s->summary.done == s->schedule->count) {
+        return CE_OK;
+    }
+    return ce_fail(err,
+                   CE_ERR_NOMEM,
+                   "%zu of %zu requests are done, and no rank has room for another in "
+                   "its KV cache",
+                   s->summary.done,
+                   s->schedule->count);
 }
 
 static enum ce_status run_step(struct ce_scheduler *s, struct ce_error *err)
@@ -291,6 +309,12 @@ enum ce_status ce_schedule_run(struct ce_engine *engine,
     }
     while (status == CE_OK && go_on(&s)) {
         status = run_step(&s, err);
+    }
+    if (status == CE_OK) {
+        status = check_end(&s, err);
+    }
+    if (s.summary.done == schedule->count) {
+        s.summary.pace = CE_PACE_GO_ON; /* too late to stop anything */
     }
     if (summary != NULL) {
         *summary = s.summary;

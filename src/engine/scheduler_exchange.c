@@ -114,7 +114,10 @@ deliver(struct ce_scheduler *s, const struct ce_news *news, const void *tokens)
 
     progress->heard += news->count;
     progress->finish = news->finish;
-    s->summary.done += news->finish != CE_FINISH_NONE;
+    if (news->finish != CE_FINISH_NONE) {
+        s->summary.done++;
+        s->given[progress->rank]--;
+    }
     if (schedule->on_tokens != NULL) {
         schedule->on_tokens(schedule->context,
                             news->request,
@@ -147,6 +150,17 @@ hear_news(struct ce_scheduler *s, int rank, struct ce_bytes message, size_t at)
     return bytes;
 }
 
+/* The loop ends by what reports say is left, so it must be what was handed out; after a
+ * drain the queue is gone. */
+static bool has_all(const struct ce_scheduler *s, int rank)
+{
+    const struct ce_report *report = &s->report[rank];
+    uint64_t has = (uint64_t)report->running + report->waiting;
+
+    return s->summary.pace == CE_PACE_GO_ON ? has == s->given[rank]
+                                            : has <= s->given[rank];
+}
+
 static enum ce_status
 hear(struct ce_scheduler *s, int rank, struct ce_bytes message, struct ce_error *err)
 {
@@ -164,7 +178,7 @@ hear(struct ce_scheduler *s, int rank, struct ce_bytes message, struct ce_error 
         is_sound = bytes > 0;
         at += bytes;
     }
-    if (!is_sound || at != message.bytes) {
+    if (!is_sound || at != message.bytes || !has_all(s, rank)) {
         ce_transport_fail(s->engine->transport);
         return ce_fail(err,
                        CE_ERR_COMM,
@@ -193,6 +207,7 @@ static void add_up(struct ce_scheduler *s)
             summary->pace = (enum ce_pace)report->pace;
         }
     }
+    s->stands_still = s->stepped && state.tokens == 0;
     if (s->stepped) {
         summary->steps++;
         summary->tokens += state.tokens;

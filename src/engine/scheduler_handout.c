@@ -78,6 +78,7 @@ static void give(struct ce_scheduler *s,
     report->free_places--;
     report->free_pages -= (int64_t)cost->pages;
     s->progress[index].rank = rank;
+    s->given[rank]++;
     if (rank == s->engine->transport->rank) {
         ce_schedule_enqueue(s, index, cost);
     }

@@ -87,7 +87,9 @@ struct ce_scheduler {
     size_t next;                  /* request to hand out */
     struct ce_progress *progress; /* [count] */
     struct ce_report *report;     /* [ranks] of the last exchange, and handouts since */
+    uint64_t *given;              /* [ranks] requests it has and that have not ended */
     struct ce_schedule_summary summary;
+    bool stands_still; /* no rank had a token for the last step */
 
     /* This rank's: */
     size_t places;              /* most sequences at once */

@@ -264,7 +264,8 @@ read_row(struct ce_scheduler *s, const struct ce_result_row *row, float *logits)
     if (request->scored > 0) {
         token.id = request->tokens[row->running->first_row + 1 + row->index];
         token.most_likely = ce_sample_greedy(logits, vocab);
-        token.logprob = ce_log_probability(s->engine->kernels, logits, vocab, token.id);
+        token.logprob = ce_log_probability_beside(
+            s->engine->kernels, logits, vocab, token.id, token.most_likely);
         return token;
     }
     if (s->schedule->vocab > 0) {

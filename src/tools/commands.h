@@ -14,6 +14,7 @@ extern const struct ce_command ce_command_plan;
 extern const struct ce_command ce_command_pack;
 extern const struct ce_command ce_command_tokenize;
 extern const struct ce_command ce_command_bench_step;
+extern const struct ce_command ce_command_bench_schedule;
 extern const struct ce_command ce_command_bench_kernels;
 
 /* The program all of them belong to; for help, man page and completion. */

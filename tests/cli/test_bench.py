@@ -108,6 +108,47 @@ class Step(cemoe.TestCase):
             self.assertIn("--batch", done.err)
 
 
+def schedule(test, *options, ranks=1):
+    return test.assert_done(cemoe.run("bench", "schedule", "--model", cemoe.MODEL, "--items", 40, *options, ranks=ranks))
+
+
+class Schedule(cemoe.TestCase):
+    def test_counts(self):
+        """A list is the same on any ranks and in any steps: what is fed and what is found add up to it."""
+        alone = schedule(self, "--step-tokens", 100, "--json").json()
+        items = alone["items"]
+        self.assertEqual((items, alone["seed"], alone["ranks"]), (40, 1, 1))
+        self.assertEqual(alone["requests"], 28 * 4 + 8 + 4)
+        for result in (alone, schedule(self, "--step-tokens", 33, "--max-sequences", 5, "--json").json(),
+                       schedule(self, "--step-tokens", 64, "--json", ranks=3).json()):
+            steps, cache = result["list"], result["cache"]
+            self.assertEqual(steps["tokens"] + cache["reused_tokens"],
+                             alone["list"]["tokens"] + alone["cache"]["reused_tokens"])
+            self.assertGreater(cache["reused_tokens"], 0)
+            for key in ("logits", "decode_tokens"):
+                self.assertEqual(steps[key], alone["list"][key])
+            self.assertEqual(steps["decode_tokens"], 4 * 31)  # of 32 new tokens the last is not fed
+            room = steps["steps"] * result["step_tokens"] * result["ranks"]
+            self.assertAlmostEqual(result["occupancy"], steps["tokens"] / room)
+            self.assertEqual(cache["pages"], 1024 // 16 * result["ranks"])  # the least
+            self.assertTrue(0 < cache["mean_used"] <= cache["most_used"] <= cache["pages"])
+
+    def test_plain_steps_are_as_large(self):
+        result = schedule(self, "--step-tokens", 64, "--json").json()
+        steps, plain = result["list"], result["plain"]
+        self.assertEqual(plain["steps"], steps["steps"] // 4)
+        self.assertTrue(0 < plain["decode_tokens"] < plain["logits"] < plain["tokens"])
+        self.assertLessEqual(plain["tokens"], result["step_tokens"] * plain["steps"])
+
+    def test_table_and_seed(self):
+        done = schedule(self)
+        for line in (r"\nlist  +\d+ tokens in +\d+ steps .* tokens/s; a step ", r"\nplain +\d+ tokens in ",
+                     r"\nefficiency [\d.]+%  occupancy [\d.]+%  \d+ tokens found in the cache"):
+            self.assertRegex(done.out, line)
+        first, second = (schedule(self, "--seed", seed, "--json").json() for seed in (1, 2))
+        self.assertNotEqual(first["list"]["logits"], second["list"]["logits"])
+
+
 def kernels(test, *options):
     return test.assert_done(cemoe.run("bench", "kernels", "--model", cemoe.MODEL, "--repeat", 1, "--sample-ms", 0,
                                       *options))

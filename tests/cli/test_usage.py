@@ -15,6 +15,7 @@ OPTIONS = {
     "plan": ["--model", "--ranks", "--placement", "--random", "--replicas", "--out", "--show", "--json"],
     "tokenize": ["--model", "--text", "--file", "--decode", "--plain-specials", "--pieces", "--json"],
     "bench step": [*MODEL_OPTIONS, *RUN_OPTIONS, "--dummy-weights", "--batch", "--read-bytes", "--json"],
+    "bench schedule": [*MODEL_OPTIONS, *RUN_OPTIONS, "--dummy-weights", "--items", "--seed", "--max-sequences", "--json"],
     "bench kernels": ["--model", "--rows", "--positions", "--repeat", "--sample-ms", "--read-bytes", "--json"],
 }
 

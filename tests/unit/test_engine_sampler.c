@@ -26,6 +26,7 @@ static void greedy_takes_the_largest(void **state)
     static const float negative[] = {-5.0F, -FLT_MAX, -3.0F, -INFINITY};
     static const float ties[] = {1.0F, 3.0F, 2.0F, 3.0F, 3.0F};
     static const float zeros[] = {-0.0F, 0.0F};
+    float late[100] = {0}; /* in the lanes and behind them */
 
     assert_int_equal(ce_sample_greedy(row, VOCAB), 1);
     assert_int_equal(ce_sample_greedy(row, 1), 0);
@@ -33,6 +34,11 @@ static void greedy_takes_the_largest(void **state)
     assert_int_equal(ce_sample_greedy(negative, 4), 2);
     assert_int_equal(ce_sample_greedy(ties, 5), 1);
     assert_int_equal(ce_sample_greedy(zeros, 2), 0);
+    for (size_t i = 1; i < 100; i++) {
+        late[i] = 1.0F + (float)i;
+        assert_int_equal(ce_sample_greedy(late, 100), i);
+        assert_int_equal(ce_sample_greedy(late, i), i - 1);
+    }
 }
 
 /* Settings that leave one candidate, or as good as one. */

@@ -1,0 +1,231 @@
+/* scheduler.c - a list of requests over all ranks: the same results on any number
+ *
+ *     scheduler MODEL all | drain | quit
+ *
+ * Rank 0 prints a line for every request that has ended, with a hash of its results,
+ * which check_scheduler.py compares between runs. With drain or quit the last rank asks
+ * for it before the fifth step. Every rank asserts that it has heard what the others
+ * have, and that its pages are back. CE_TEST_TRANSPORT, CE_TEST_STEP_TOKENS and
+ * CE_TEST_UNSHARED say how it runs.
+ */
+
+#include "engine/scheduler.h"
+
+#include "base/hash.h"
+#include "base/random.h"
+#include "comm/collective.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    QUESTIONS = 14,
+    CHOICES = 4,
+    GENERATIONS = 12,
+    REQUESTS = QUESTIONS * CHOICES + GENERATIONS,
+    TEXT = 90,
+    PACE_CALL = 5,
+};
+
+#define REQUIRE(condition, ...)                                                        \
+    do {                                                                               \
+        if (!(condition)) {                                                            \
+            (void)fprintf(stderr, "scheduler: " __VA_ARGS__);                          \
+            (void)fputc('\n', stderr);                                                 \
+            exit(1);                                                                   \
+        }                                                                              \
+    } while (0)
+
+struct outcome {
+    uint32_t results;
+    uint32_t finish;
+    uint64_t hash;
+};
+
+struct run {
+    struct ce_transport *transport;
+    struct ce_engine *engine;
+    int32_t text[REQUESTS][TEXT];
+    struct ce_schedule_request request[REQUESTS];
+    struct outcome outcome[REQUESTS];
+    enum ce_pace pace; /* that the last rank answers */
+    size_t calls;
+    struct ce_error err;
+};
+
+static const struct ce_sampling drawn = {
+    .temperature = 1, .top_k = 200, .top_p = 0.95, .seed = 11};
+
+static void write_text(int32_t *ids, size_t count, uint64_t series)
+{
+    for (size_t i = 0; i < count; i++) {
+        ids[i] = (int32_t)(2 + ce_random_unit(series, i, 0) * 2000);
+    }
+}
+
+/* Questions whose choices share a beginning, and now and then a generation. */
+static void write_requests(struct run *run)
+{
+    size_t n = 0;
+
+    for (uint64_t q = 0; q < QUESTIONS; q++) {
+        size_t context = 20 + q * 5 % 50;
+
+        for (uint64_t c = 0; c < CHOICES; c++, n++) {
+            size_t choice = 1 + (q + 3 * c) % 11;
+
+            write_text(run->text[n], context, q);
+            write_text(run->text[n] + context, choice, 100 + n);
+            run->request[n] = (struct ce_schedule_request){.tokens = run->text[n],
+                                                           .count = context + choice,
+                                                           .scored = choice,
+                                                           .group = (uint32_t)q};
+        }
+        if (q < GENERATIONS) {
+            write_text(run->text[n], 3 + 7 * q, 200 + q);
+            run->request[n] =
+                (struct ce_schedule_request){.tokens = run->text[n],
+                                             .count = 3 + 7 * q,
+                                             .max_new_tokens = 1 + 5 * q % 23,
+                                             .key = q,
+                                             .group = (uint32_t)(1000 + q),
+                                             .sampling = q % 2 > 0 ? &drawn : NULL};
+            n++;
+        }
+    }
+    REQUIRE(n == REQUESTS, "%zu requests", n);
+}
+
+static void on_tokens(void *context,
+                      size_t request,
+                      const struct ce_new_token *tokens,
+                      size_t count,
+                      enum ce_finish finish)
+{
+    struct run *run = context;
+    struct outcome *outcome = &run->outcome[request];
+
+    REQUIRE(outcome->finish == CE_FINISH_NONE, "results after the end");
+    for (size_t i = 0; i < count; i++) {
+        outcome->hash = ce_hash_bytes(outcome->hash, &tokens[i], sizeof(tokens[i]));
+    }
+    outcome->results += (uint32_t)count;
+    outcome->finish = finish;
+}
+
+static enum ce_pace pace(void *context)
+{
+    struct run *run = context;
+    bool is_last = run->transport->rank == run->transport->ranks - 1;
+
+    return ++run->calls == PACE_CALL && is_last ? run->pace : CE_PACE_GO_ON;
+}
+
+static void open_run(struct run *run, const char *model)
+{
+    struct ce_engine_options options;
+    const char *transport = getenv("CE_TEST_TRANSPORT");
+    const char *step_tokens = getenv("CE_TEST_STEP_TOKENS");
+
+    ce_engine_options_init(&options);
+    options.model = model;
+    options.step_tokens =
+        step_tokens != NULL ? strtoul(step_tokens, NULL, 10) : (size_t)64;
+    options.step_logits = options.step_tokens;
+    options.cache_tokens = 1024;
+    REQUIRE(ce_transport_create(&run->transport,
+                                transport != NULL ? transport : "auto",
+                                30000,
+                                &run->err) == CE_OK,
+            "%s",
+            run->err.text);
+    REQUIRE(ce_engine_create(&run->engine, run->transport, &options, &run->err) ==
+                CE_OK,
+            "%s",
+            run->err.text);
+}
+
+/* Every rank hears everything, and in the same order. */
+static void check_ranks(struct run *run)
+{
+    const struct ce_bytes *all = NULL;
+
+    REQUIRE(ce_allgather(run->transport,
+                         (struct ce_bytes){run->outcome, sizeof(run->outcome)},
+                         &all,
+                         &run->err) == CE_OK,
+            "%s",
+            run->err.text);
+    for (int r = 0; r < run->transport->ranks; r++) {
+        REQUIRE(memcmp(all[r].data, run->outcome, sizeof(run->outcome)) == 0,
+                "rank %d has heard other results",
+                r);
+    }
+    REQUIRE(run->engine->cache.free_pages == run->engine->cache.pages,
+            "%zu of %zu pages are back",
+            run->engine->cache.free_pages,
+            run->engine->cache.pages);
+}
+
+static void print(const struct run *run, const struct ce_schedule_summary *summary)
+{
+    size_t done = 0;
+
+    for (size_t i = 0; i < REQUESTS; i++) {
+        const struct outcome *outcome = &run->outcome[i];
+
+        if (outcome->finish != CE_FINISH_NONE) {
+            (void)printf("request %zu: %" PRIu32 " %s %016" PRIx64 "\n",
+                         i,
+                         outcome->results,
+                         ce_finish_name((enum ce_finish)outcome->finish),
+                         outcome->hash);
+            done++;
+        }
+    }
+    REQUIRE(done == summary->done, "%zu requests are done", summary->done);
+    (void)printf("pace %d, steps %zu, tokens %" PRIu64 ", reused %" PRIu64 "\n",
+                 (int)summary->pace,
+                 summary->steps,
+                 summary->tokens,
+                 summary->reused);
+}
+
+static void schedule(struct run *run)
+{
+    const struct ce_schedule schedule = {.requests = run->request,
+                                         .count = REQUESTS,
+                                         .vocab = 2000,
+                                         .ignore_stop = true,
+                                         .unshared = getenv("CE_TEST_UNSHARED") != NULL,
+                                         .on_tokens = on_tokens,
+                                         .pace = pace,
+                                         .context = run};
+    struct ce_schedule_summary summary;
+
+    REQUIRE(ce_schedule_run(run->engine, &schedule, &summary, &run->err) == CE_OK,
+            "%s",
+            run->err.text);
+    check_ranks(run);
+    if (run->transport->rank == 0) {
+        print(run, &summary);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct run run;
+
+    REQUIRE(argc == 3, "usage: scheduler MODEL all | drain | quit");
+    if (strcmp(argv[2], "all") != 0) {
+        run.pace = strcmp(argv[2], "drain") == 0 ? CE_PACE_DRAIN : CE_PACE_QUIT;
+    }
+    write_requests(&run);
+    open_run(&run, argv[1]);
+    schedule(&run);
+    ce_engine_destroy(run.engine);
+    ce_transport_destroy(run.transport);
+    return 0;
+}
