@@ -1,22 +1,27 @@
 #!/bin/sh
 # Installs the Debian 12 packages that cemoe needs to be built, run and tested; --dev adds what
-# the lint, sanitizer and fuzz builds need. Says nothing when all of them are there already.
-# Needs root or sudo only when something is missing.
+# the lint, sanitizer and fuzz builds need, --slurm the Slurm that deploy/testbed starts for
+# tests/slurm. Says nothing when all of them are there already. Needs root or sudo only when
+# something is missing.
 set -eu
 
 RUN="cmake gcc iproute2 libc6-dev libcmocka-dev libjansson-dev libonig-dev
     libopenblas-openmp-dev libopenmpi-dev libprotobuf-c-dev libucx-dev libutf8proc-dev libxxhash-dev
     nettle-dev ninja-build openmpi-bin pkg-config protobuf-c-compiler python3 util-linux"
 DEV="clang clang-format clang-tidy libclang-rt-14-dev libomp-14-dev shellcheck universal-ctags"
+SLURM="munge slurm-wlm"
 
-case "${1:-}" in
-"") wanted=$RUN ;;
---dev) wanted="$RUN $DEV" ;;
-*)
-    echo "usage: $0 [--dev]" >&2
-    exit 2
-    ;;
-esac
+wanted=$RUN
+for switch in "$@"; do
+    case "$switch" in
+    --dev) wanted="$wanted $DEV" ;;
+    --slurm) wanted="$wanted $SLURM" ;;
+    *)
+        echo "usage: $0 [--dev] [--slurm]" >&2
+        exit 2
+        ;;
+    esac
+done
 
 missing=
 for package in $wanted; do

@@ -24,7 +24,7 @@ format)
 shell)
     need shellcheck
     # shellcheck disable=SC2046
-    find $(present deploy tests bench slurm .ci) -type f \( -name '*.sh' -o -path .ci/run \) -exec shellcheck {} +
+    find $(present deploy tests bench slurm .ci) -type f \( -name '*.sh' -o -name '*.sbatch' -o -path .ci/run \) -exec shellcheck {} +
     ;;
 tidy)
     need clang-tidy

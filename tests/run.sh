@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- release asan
 
-deploy/install-deps.sh
+deploy/install-deps.sh --slurm
 export CTEST_PARALLEL_LEVEL="${CTEST_PARALLEL_LEVEL:-$(nproc)}"
 # Tests run side by side: threads that wait must not spin on a core another needs.
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"

@@ -522,6 +522,7 @@ static enum ce_status ucx_create(struct ce_transport **out, struct ce_error *err
         status = join(ucx, err);
         if (status != CE_OK && !ucx->bootstrap->failed) {
             ucx->bootstrap->activity.stage = NULL;
+            ucx->bootstrap->serve = NULL; /* there is no worker any more */
             *out = ucx->bootstrap;
             ucx->bootstrap = NULL;
         }

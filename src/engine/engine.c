@@ -479,12 +479,45 @@ static enum ce_status create(struct ce_engine *engine,
     return status;
 }
 
+static void close_files(struct loading *loading)
+{
+    free(loading->owned);
+    ce_safetensors_close(&loading->tables);
+    ce_packed_file_close(&loading->packed);
+    ce_checkpoint_close(&loading->checkpoint);
+}
+
+/* NULL when there is no memory. */
+static struct ce_engine *begin(struct ce_transport *transport,
+                               const struct ce_engine_options *options)
+{
+    struct ce_engine *engine = calloc(1, sizeof(*engine));
+
+    if (engine != NULL) {
+        engine->transport = transport;
+        engine->threads = omp_get_max_threads();
+        engine->options = *options;
+        engine->options.model = NULL;
+        engine->options.compressed_experts = NULL;
+        engine->options.job = NULL;
+        engine->options.weights = NULL;
+        engine->options.dense_weights = NULL;
+        engine->options.wire = NULL;
+        engine->options.kv = NULL;
+        engine->options.combine = NULL;
+        engine->options.overlap = NULL;
+        engine->options.placement = NULL;
+        engine->options.expert_split = NULL;
+    }
+    return engine;
+}
+
 enum ce_status ce_engine_create(struct ce_engine **out,
                                 struct ce_transport *transport,
                                 const struct ce_engine_options *options,
                                 struct ce_error *err)
 {
-    struct ce_engine *engine = calloc(1, sizeof(*engine));
+    struct ce_engine *engine = begin(transport, options);
     struct loading loading = {0};
     uint64_t deadline_ms = transport->deadline_ms;
     enum ce_status status = CE_OK;
@@ -494,30 +527,13 @@ enum ce_status ce_engine_create(struct ce_engine **out,
         return ce_agree(
             transport, ce_fail(err, CE_ERR_NOMEM, "no memory for an engine"), err);
     }
-    engine->transport = transport;
-    engine->threads = omp_get_max_threads();
-    engine->options = *options;
-    engine->options.model = NULL;
-    engine->options.compressed_experts = NULL;
-    engine->options.job = NULL;
-    engine->options.weights = NULL;
-    engine->options.dense_weights = NULL;
-    engine->options.wire = NULL;
-    engine->options.kv = NULL;
-    engine->options.combine = NULL;
-    engine->options.overlap = NULL;
-    engine->options.placement = NULL;
-    engine->options.expert_split = NULL;
     if (deadline_ms < UINT64_MAX / LOADING_DEADLINE_FACTOR) {
         transport->deadline_ms = deadline_ms * LOADING_DEADLINE_FACTOR;
     }
     status = create(engine, options, &loading, err);
     transport->deadline_ms = deadline_ms;
     transport->activity.stage = NULL;
-    free(loading.owned);
-    ce_safetensors_close(&loading.tables);
-    ce_packed_file_close(&loading.packed);
-    ce_checkpoint_close(&loading.checkpoint);
+    close_files(&loading);
     if (status != CE_OK) {
         ce_engine_destroy(engine);
         return status;
@@ -525,6 +541,38 @@ enum ce_status ce_engine_create(struct ce_engine **out,
     log_engine(engine);
     *out = engine;
     return CE_OK;
+}
+
+enum ce_status ce_engine_foresee(struct ce_memory_plan *plan,
+                                 struct ce_transport *transport,
+                                 const struct ce_engine_options *options,
+                                 struct ce_error *err)
+{
+    struct ce_engine *engine = begin(transport, options);
+    struct loading loading = {0};
+    struct ce_weights weights = {0};
+    enum ce_status status = CE_OK;
+
+    if (engine == NULL) {
+        return ce_fail(err, CE_ERR_NOMEM, "no memory for an engine");
+    }
+    status = open_files(engine, options, &loading, err);
+    if (status == CE_OK) {
+        status = choose_experts(engine, options, &loading, err);
+    }
+    if (status == CE_OK) {
+        engine->kernels = ce_kernels_get(engine->isa);
+        engine->sequence_positions = longest_sequence(engine);
+        status = plan_weights(engine, options, &loading, &weights, err);
+    }
+    if (status == CE_OK) {
+        ce_engine_measure(engine, &weights);
+        *plan = engine->plan;
+    }
+    ce_weights_destroy(&weights);
+    close_files(&loading);
+    ce_engine_destroy(engine);
+    return status;
 }
 
 void ce_engine_destroy(struct ce_engine *engine)
@@ -538,25 +586,4 @@ void ce_engine_destroy(struct ce_engine *engine)
     ce_placement_destroy(&engine->whole);
     ce_window_destroy(engine->window);
     free(engine);
-}
-
-void ce_engine_reset_counters(struct ce_engine *engine)
-{
-    engine->counters = (struct ce_engine_counters){0};
-    ce_moe_reset_counters(&engine->moe);
-}
-
-size_t ce_engine_vocab_size(const struct ce_engine *engine)
-{
-    return engine->config.vocab_size;
-}
-
-size_t ce_engine_max_positions(const struct ce_engine *engine)
-{
-    return engine->config.max_positions;
-}
-
-size_t ce_engine_compressed(const struct ce_engine *engine)
-{
-    return engine->compressed;
 }

@@ -172,10 +172,20 @@ size_t ce_engine_window_bytes(const struct ce_engine *engine);
 CE_MUST_CHECK enum ce_status ce_engine_open_window(struct ce_engine *engine,
                                                    struct ce_error *err);
 
+/* What this rank would need, without loading anything: the plan of ce_engine_create.
+ * Reads config.json and the headers of the weights. Not collective, so that a rank that
+ * cannot read them learns it alone. (engine.c) */
+CE_MUST_CHECK enum ce_status ce_engine_foresee(struct ce_memory_plan *plan,
+                                               struct ce_transport *transport,
+                                               const struct ce_engine_options *options,
+                                               struct ce_error *err);
+
 /* Takes what lives as long as the engine from its arena. (engine_memory.c) */
 void ce_engine_take(struct ce_engine *engine, struct ce_arena *arena);
-/* Fills plan; compares the sum over the ranks of each host with what is free
- * there. Collective. */
+/* Fills plan, by a measuring arena; window is NULL. (engine_memory.c) */
+void ce_engine_measure(struct ce_engine *engine, const struct ce_weights *weights_plan);
+/* Measures; compares the sum over the ranks of each host with what is free there.
+ * Collective. */
 CE_MUST_CHECK enum ce_status
 ce_engine_check_memory(struct ce_engine *engine,
                        const struct ce_weights *weights_plan,

@@ -152,18 +152,12 @@ static enum ce_status compare(const struct ce_engine *engine,
         (double)plan->receive / 0x1p20);
 }
 
-enum ce_status ce_engine_check_memory(struct ce_engine *engine,
-                                      const struct ce_weights *weights_plan,
-                                      struct ce_error *err)
+void ce_engine_measure(struct ce_engine *engine, const struct ce_weights *weights_plan)
 {
     struct ce_memory_plan *plan = &engine->plan;
-    struct demand mine = {.available = ce_memory_available()};
-    const struct ce_bytes *all = NULL;
     struct ce_arena measure = {0};
     struct ce_message_size size[CE_SLOT_COUNT];
-    enum ce_status status = CE_OK;
 
-    (void)gethostname(mine.host, sizeof(mine.host) - 1);
     ce_arena_measure(&measure);
     ce_engine_take(engine, &measure);
     plan->dense = weights_plan->dense_bytes;
@@ -176,7 +170,19 @@ enum ce_status ce_engine_check_memory(struct ce_engine *engine,
     plan->total =
         add_bytes(add_bytes(weights_plan->arena.used, weights_plan->mapped_bytes),
                   add_bytes(measure.used, add_bytes(plan->receive, plan->extra)));
-    mine.bytes = plan->total;
+}
+
+enum ce_status ce_engine_check_memory(struct ce_engine *engine,
+                                      const struct ce_weights *weights_plan,
+                                      struct ce_error *err)
+{
+    struct demand mine = {.available = ce_memory_available()};
+    const struct ce_bytes *all = NULL;
+    enum ce_status status = CE_OK;
+
+    (void)gethostname(mine.host, sizeof(mine.host) - 1);
+    ce_engine_measure(engine, weights_plan);
+    mine.bytes = engine->plan.total;
     status = ce_allgather(
         engine->transport, (struct ce_bytes){&mine, sizeof(mine)}, &all, err);
     if (status != CE_OK) {

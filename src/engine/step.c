@@ -190,3 +190,24 @@ enum ce_status ce_engine_step(struct ce_engine *engine,
     *logits = engine->act.logits;
     return CE_OK;
 }
+
+void ce_engine_reset_counters(struct ce_engine *engine)
+{
+    engine->counters = (struct ce_engine_counters){0};
+    ce_moe_reset_counters(&engine->moe);
+}
+
+size_t ce_engine_vocab_size(const struct ce_engine *engine)
+{
+    return engine->config.vocab_size;
+}
+
+size_t ce_engine_max_positions(const struct ce_engine *engine)
+{
+    return engine->config.max_positions;
+}
+
+size_t ce_engine_compressed(const struct ce_engine *engine)
+{
+    return engine->compressed;
+}

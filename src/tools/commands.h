@@ -11,6 +11,7 @@ extern const struct ce_command ce_command_logits;
 extern const struct ce_command ce_command_eval;
 extern const struct ce_command ce_command_inspect;
 extern const struct ce_command ce_command_plan;
+extern const struct ce_command ce_command_doctor;
 extern const struct ce_command ce_command_pack;
 extern const struct ce_command ce_command_tokenize;
 extern const struct ce_command ce_command_bench_step;
