@@ -18,6 +18,7 @@ CEMOE_EVAL_OPTIONS=${CEMOE_EVAL_OPTIONS:-}  # of cemoe eval alone: "--data DIR -
 CEMOE_DOCTOR=${CEMOE_DOCTOR:-yes}           # cemoe doctor before cemoe eval; or no
 CEMOE_MAX_STARTS=${CEMOE_MAX_STARTS:-20}    # of a chain, the first among them
 CEMOE_MAX_FAILURES=${CEMOE_MAX_FAILURES:-3} # of one start, in its own nodes
+CEMOE_RETRY_SECONDS=${CEMOE_RETRY_SECONDS:-60} # before it tries again, times its failures
 
 # Exit codes of cemoe, here also those of the scripts.
 DONE=0 FAILED=1 USAGE=2 CHECK=3 STOPPED=4
@@ -110,7 +111,8 @@ preflight() {
 }
 
 # What the journal says: 0 complete, 4 can be resumed, 1 there is none. Launchers have exit
-# codes of their own, so that nothing else is asked.
+# codes of their own, so that a failure is judged by it. Whose journal it is only eval knows:
+# complete is what both say.
 journal() {
     "$CEMOE" eval --status --out "$CEMOE_OUT" >/dev/null 2>&1
 }
@@ -136,14 +138,22 @@ check_first() {
 # once: one job, and what to do about what it left.
 once() {
     check_first
-    local code=$STOPPED
+    local code=$STOPPED state
     if [ -z "$warned$ended" ]; then
         evaluate
         code=$?
     fi
     journal
-    case $? in
-    "$DONE") say "complete: $CEMOE_OUT" && exit "$DONE" ;;
+    state=$?
+    if [ "$state" = "$DONE" ] && [ "$code" != "$DONE" ] && [ -z "$warned$ended" ]; then
+        evaluate # what a launcher made of the end of a job is no verdict
+        code=$?
+    fi
+    case $state in
+    "$DONE")
+        [ "$code" = "$DONE" ] || give_up "$CEMOE_OUT has a complete journal, but exit code $code: see above" "$code"
+        say "complete: $CEMOE_OUT" && exit "$DONE"
+        ;;
     "$STOPPED") give_up "not complete (exit code $code): submit again to go on" "$STOPPED" ;;
     esac
     give_up "nothing was recorded (exit code $code)" "$((code == DONE ? FAILED : code))"
@@ -153,28 +163,38 @@ once() {
 # journal ends.
 requeue() {
     local starts=$((${SLURM_RESTART_COUNT:-0} + 1))
+    # Of an array, one task has the number of the whole for its own.
+    local id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}}
+    [ -z "$ended" ] || give_up "cancelled, or out of time: submit again to go on" "$STOPPED"
     [ "$starts" -lt "$CEMOE_MAX_STARTS" ] ||
         give_up "$1, and this was start $starts of at most $CEMOE_MAX_STARTS" "$STOPPED"
     say "$1: requeued after start $starts"
     trap '' TERM # the requeue ends this script
-    scontrol requeue "$SLURM_JOB_ID" ||
+    scontrol requeue "${id:-$SLURM_JOB_ID}" ||
         give_up "cannot be requeued here: submit again to go on" "$STOPPED"
     exit "$STOPPED"
+}
+
+# pause SECONDS: or until a signal comes. The lock of a job that died on another host is taken
+# after two minutes.
+pause() {
+    sleep "$1" &
+    wait "$!"
 }
 
 # chain: until the journal is complete. A job that was warned is requeued; one that failed
 # tries again in the nodes it has; Slurm itself requeues one that lost a node. What would fail
 # again, wrong usage or a failed check, ends the chain.
 chain() {
-    local code failures=0
-    [ -z "$CEMOE_OUT" ] || ! journal || { say "complete already: $CEMOE_OUT" && exit "$DONE"; }
+    local code state failures=0
     check_first
     while [ -z "$warned$ended" ]; do
         evaluate
         code=$?
         journal
-        case $? in
-        "$DONE") say "complete: $CEMOE_OUT" && exit "$DONE" ;;
+        state=$?
+        case $state in
+        "$DONE") [ "$code" != "$DONE" ] || { say "complete: $CEMOE_OUT" && exit "$DONE"; } ;;
         "$STOPPED") ;;
         *) [ -n "$warned$ended" ] || give_up "nothing was recorded (exit code $code)" "$((code == DONE ? FAILED : code))" ;;
         esac
@@ -186,7 +206,7 @@ chain() {
         failures=$((failures + 1))
         say "failed (exit code $code), $failures of at most $CEMOE_MAX_FAILURES times in this start"
         [ "$failures" -lt "$CEMOE_MAX_FAILURES" ] || give_up "failed too often" "$FAILED"
+        pause "$((failures * CEMOE_RETRY_SECONDS))"
     done
-    [ -z "$ended" ] || give_up "cancelled, or out of time: submit again to go on" "$STOPPED"
     requeue "warned"
 }

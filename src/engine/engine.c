@@ -470,11 +470,10 @@ static enum ce_status create(struct ce_engine *engine,
         status = ce_agree(transport, load(engine, options, loading, err), err);
     }
     if (status == CE_OK) {
-        struct ce_message_size size[CE_SLOT_COUNT];
-
-        ce_moe_message_sizes(&engine->moe, size);
-        size[CE_SLOT_CONTROL] = (struct ce_message_size){CONTROL_BYTES, CONTROL_BYTES};
-        status = ce_agree(transport, ce_transport_prepare(transport, size, err), err);
+        engine->message_size[CE_SLOT_CONTROL] =
+            (struct ce_message_size){CONTROL_BYTES, CONTROL_BYTES};
+        status = ce_agree(
+            transport, ce_transport_prepare(transport, engine->message_size, err), err);
     }
     return status;
 }

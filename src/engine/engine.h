@@ -90,6 +90,7 @@ struct ce_engine {
     struct ce_engine_options options; /* strings are not kept: NULL */
     size_t compressed; /* n_ce in use: auxiliary experts that are compressed */
     size_t mains;      /* experts of a token that run in full */
+    struct ce_message_size message_size[CE_SLOT_COUNT]; /* the largest there are */
     struct ce_weight_formats formats;
     enum ce_wire_format wire;
     enum ce_combine combine;

@@ -152,19 +152,31 @@ static enum ce_status compare(const struct ce_engine *engine,
         (double)plan->receive / 0x1p20);
 }
 
+/* The most that buffers and messages take with any number of main experts that the
+ * engine may be asked for. */
+static void measure_largest(struct ce_engine *engine, struct ce_arena *measure)
+{
+    const size_t mains = engine->mains;
+
+    if (engine->options.switchable) {
+        engine->mains = engine->config.top_k;
+    }
+    ce_arena_measure(measure);
+    ce_engine_take(engine, measure);
+    ce_moe_message_sizes(&engine->moe, engine->message_size);
+    engine->mains = mains;
+}
+
 void ce_engine_measure(struct ce_engine *engine, const struct ce_weights *weights_plan)
 {
     struct ce_memory_plan *plan = &engine->plan;
     struct ce_arena measure = {0};
-    struct ce_message_size size[CE_SLOT_COUNT];
 
-    ce_arena_measure(&measure);
-    ce_engine_take(engine, &measure);
+    measure_largest(engine, &measure);
     plan->dense = weights_plan->dense_bytes;
     plan->experts = weights_plan->expert_bytes;
     plan->compressed = weights_plan->compressed_bytes;
-    ce_moe_message_sizes(&engine->moe, size);
-    plan->receive = ce_transport_receive_bytes(engine->transport, size);
+    plan->receive = ce_transport_receive_bytes(engine->transport, engine->message_size);
     plan->receive += ce_engine_window_bytes(engine);
     plan->extra = engine->options.extra_bytes;
     plan->total =

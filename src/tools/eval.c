@@ -8,6 +8,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <string.h>
 
 static const struct ce_option options[] = {
     {.name = "tasks",
@@ -157,6 +158,11 @@ static int check_usage(const struct ce_eval_values *values)
     }
     if (values->tasks.count + values->requests.count + values->batches.count == 0) {
         return refuse("nothing to do: give --tasks, --requests or --openai-batch");
+    }
+    if (values->compare && strcmp(values->run.expert_split, "none") != 0) {
+        return refuse(
+            "--compare does not go with --expert-split node, which has memory "
+            "for one number of experts");
     }
     if (!values->compare && !ce_check_model_values("eval", &values->model)) {
         return CE_EXIT_USAGE;

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIELDS 16 /* besides one a task */
+#define FIELDS 20 /* besides one a task */
 
 #define TOKENIZER_LIMIT ((size_t)1 << 30)
 
@@ -263,6 +263,7 @@ static void add_options(struct ce_eval_identity *identity,
     const struct ce_model_values *model = &values->model;
     bool partial = strcmp(model->combine, "partial") == 0;
 
+    add(identity, "version of cemoe", "%s", CE_VERSION);
     add(identity, "kernels (CEMOE_ISA)", "%s", ce_isa_name(facts->isa));
     add(identity, "weights", "%s", ce_weight_format_name(weights->formats.experts));
     add(identity, "dense weights", "%s", ce_weight_format_name(weights->formats.dense));
@@ -274,6 +275,7 @@ static void add_options(struct ce_eval_identity *identity,
         add(identity, "placement (--combine partial)", "%s", values->run.placement);
     }
     add(identity, "maximal length", "%zu", facts->max_length);
+    add(identity, "prefix token", "%d", (int)facts->prefix);
     add(identity, "limit", "%zu", values->limit);
     if (values->fewshot >= 0) {
         add(identity, "fewshot", "%d", values->fewshot);

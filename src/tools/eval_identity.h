@@ -46,6 +46,7 @@ struct ce_eval_facts {
     enum ce_isa isa; /* that all ranks can run */
     int ranks;
     size_t max_length;
+    int32_t prefix;  /* token before texts that have nothing else before them */
     uint64_t now_ns; /* Unix time */
 };
 

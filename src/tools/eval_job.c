@@ -129,6 +129,7 @@ static enum ce_status open_journal(struct ce_eval_job *job, struct ce_error *err
                                         .isa = job->isa,
                                         .ranks = job->session.transport->ranks,
                                         .max_length = job->max_length,
+                                        .prefix = job->encoder.prefix,
                                         .now_ns = job->began_ns};
     enum ce_status status = ce_eval_identify(&job->identity, job->values, &facts, err);
 

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "comm/collective.h"
 #include "eval/collector.h"
 #include "eval/stop_text.h"
@@ -15,6 +16,7 @@
 /* Unless --cache-tokens says otherwise, the KV cache of a rank takes at most so much,
  * or what the longest request needs. */
 #define CACHE_BYTES ((size_t)4 << 30)
+#define CACHE_SHARE 16 /* of the memory that is free */
 
 /* One variant while it runs. */
 struct loop {
@@ -358,13 +360,14 @@ static size_t tokens_of(const struct ce_token_request *request, size_t max_posit
     return (tokens + CE_PAGE_TOKENS - 1) / CE_PAGE_TOKENS * CE_PAGE_TOKENS;
 }
 
-/* All that a rank may get at once, within bounds. */
+/* All that a rank may get at once, within bounds: there may be several ranks here. */
 static size_t needed_cache(const struct ce_eval_job *job)
 {
     const struct ce_config *config = &job->config;
     size_t token_bytes = 2 * config->layers * config->kv_heads * config->head_dim *
                          (strcmp(job->values->model.kv, "bf16") == 0 ? 2 : 4);
-    size_t bound = CACHE_BYTES / token_bytes;
+    uint64_t share = ce_memory_available() / CACHE_SHARE;
+    size_t bound = (share < CACHE_BYTES ? (size_t)share : CACHE_BYTES) / token_bytes;
     size_t longest = CE_PAGE_TOKENS;
     size_t all = 0;
 

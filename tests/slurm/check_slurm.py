@@ -3,6 +3,7 @@
 
 launchers  one-node.sbatch and many-nodes.sbatch, with mpirun and with srun: the same files
 chain      a rank killed, a warning, a cancelled step: chain.sbatch goes on until all is there, byte for byte
+cancel     scancel, which ends a chain
 limit      the warning before the end of the job's time, as Slurm itself sends it
 array      array.sbatch and scaling.sbatch
 doctor     what cemoe doctor says of a launch that Slurm spoils, and that a script does not start after it
@@ -45,7 +46,8 @@ class Bench:
 
     def settings(self, out, **more):
         return {"CEMOE": self.program, "CEMOE_MODEL": self.model, "CEMOE_TASKS": TASK, "CEMOE_OUT": out,
-                "CEMOE_OPTIONS": "--step-tokens 64", "CEMOE_EVAL_OPTIONS": "--max-sequences 4", **more}
+                "CEMOE_OPTIONS": "--step-tokens 64", "CEMOE_EVAL_OPTIONS": "--max-sequences 4",
+                "CEMOE_RETRY_SECONDS": 1, **more}
 
     def undisturbed(self):
         """On this machine, one rank, other limits."""
@@ -100,7 +102,7 @@ def case_launchers(bench):
 def check_twice(hosts, bench, job):
     """What is complete is not run again; what lacks a parameter says so."""
     again = hosts.submit("chain.sbatch", job.folder, **bench.settings(job.folder / "out"))
-    if again.end() != [0] or "complete already" not in again.log():
+    if again.end() != [0] or "complete: " not in again.log():
         again.fail("run again")
     bare = hosts.submit("one-node.sbatch", bench.folder)
     if bare.end() != [2] or "CEMOE_MODEL is not set" not in bare.log():
@@ -163,6 +165,23 @@ def case_chain(bench):
             log = chain.job.log()
             for words in ("failed (exit code", "warned by USR1", "requeued after start 1", "complete: "):
                 check(words in log, words, "is not in the log:\n", log)
+
+
+def case_cancel(bench):
+    """scancel ends a chain for good, whoever ended first; submitted again, it goes on."""
+    wanted = bench.undisturbed()
+    with cluster.Cluster() as hosts:
+        for launcher in ("mpirun", "srun"):
+            chain = Chain(hosts, bench, launcher, 20_000)
+            chain.meet(0)
+            hosts.run("scancel", chain.job.number)
+            chain.job.end()
+            check(chain.job.starts() == (0, "CANCELLED"), chain.job.show())
+            check("requeued" not in chain.job.log(), chain.job.log())
+            again = hosts.submit("chain.sbatch", chain.folder, "--nodes=1", "--ntasks-per-node=1",
+                                 **bench.settings(chain.out, CEMOE_LAUNCH=launcher))
+            check(again.end() == [0], again.log())
+            check_files(again, chain.out, wanted)
 
 
 def case_limit(bench):
