@@ -87,19 +87,29 @@ launch() {
     esac
 }
 
+# remind PID: a warning that comes while the launcher or its ranks are starting is lost.
+remind() {
+    while sleep 5 && kill -s USR1 "$1" 2>/dev/null; do :; done
+}
+
 # run NODES COMMAND...: launches, waits, and returns the launcher's exit code. Bash runs traps
 # only between commands: of all it waits for, `wait` alone is interrupted.
 run() {
-    local code=
+    local code='' reminder=''
     launch "$@" &
     child=$!
     while [ -z "$code" ]; do
+        if [ -n "$warned" ] && [ -z "$reminder" ]; then
+            remind "$child" &
+            reminder=$!
+        fi
         interrupted=
         wait "$child"
         code=$?
         [ -z "$interrupted" ] || code=
     done
     child=
+    [ -z "$reminder" ] || kill "$reminder" 2>/dev/null
     return "$code"
 }
 
