@@ -69,7 +69,9 @@ class Doctor(cemoe.TestCase):
     def test_singletons(self):
         """srun without --mpi=pmix, with a library that MPI does not know, and the batch script itself."""
         for variables in ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"}, {"PMI_RANK": "0", "PMI_SIZE": "4"}):
-            done = cemoe.run("doctor", "--model", cemoe.MODEL, "--json", SLURM_NTASKS="4", **variables)
+            # What a failing MPI_Init leaves behind is not ours to free.
+            done = cemoe.run("doctor", "--model", cemoe.MODEL, "--json", SLURM_NTASKS="4", **variables,
+                             ASAN_OPTIONS=f"{os.environ.get('ASAN_OPTIONS', '')}:detect_leaks=0")
             self.assertEqual(done.code, 3, done.err)
             if "SLURM_PROCID" in variables:
                 self.assertEqual(done.raw, b"")  # one of the processes speaks
