@@ -12,7 +12,8 @@ import time
 import cemoe
 
 TASKS = ["--tasks", "cemoe_arithmetic", "cemoe_answer", "cemoe_text_math", "--limit", 6]
-SLOW = ["--tasks", "cemoe_arithmetic", "cemoe_answer", "cemoe_text"]  # hundreds of steps of one sequence
+SLOW = ["--tasks", "cemoe_arithmetic", "cemoe_answer", "cemoe_text",  # hundreds of steps of one sequence
+        *(["--limit", 40] if cemoe.QUICK else [])]
 TABLES = cemoe.MODEL / "ces-math.safetensors"
 REQUESTS = """\
 {"id": "a", "type": "loglikelihood", "context": "1 + 1 =", "continuation": " 2"}
