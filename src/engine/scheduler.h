@@ -97,7 +97,8 @@ struct ce_schedule {
     /* Called on the rank that runs the request, with all ids it has generated: true
      * ends it after the newest of them. */
     bool (*stop)(void *context, size_t request, const int32_t *ids, size_t count);
-    /* Called on every rank before each step; the strictest answer holds for all. */
+    /* Called on every rank before the first step and after each, just before its
+     * results are told; the strictest answer holds for all from the next step on. */
     enum ce_pace (*pace)(void *context);
     /* Called on every rank after each step. */
     void (*on_step)(void *context, const struct ce_schedule_state *state);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""check_scheduler.py PROGRAM CEMOE MODEL TRANSPORT: a list of requests has the same results on 1 to 4 ranks, drains and quits on all when one asks for it, and ends on all when one fails."""
+"""check_scheduler.py PROGRAM CEMOE MODEL TRANSPORT: a list of requests has the same results on 1 to 4 ranks, also with experts changed, drains and quits on all when one asks for it, and ends on all when one fails."""
 import os, pathlib, re, subprocess, sys
 
 QUICK = bool(os.environ.get("CEMOE_QUICK"))
@@ -56,6 +56,14 @@ def check_early_end(program, model, wanted):
     return wrong
 
 
+def check_changed(program, model, full):
+    """An engine that changes its experts has the results of one that was made so, on any ranks."""
+    wanted = run(program, model, 1, "all", CE_TEST_TRUNCATED="1", CE_TEST_TRANSPORT="self")[0]
+    wrong = [f"{ranks} ranks, experts changed: other results" for ranks in RANKS
+             if run(program, model, ranks, "all", CE_TEST_TABLES=f"{model}/ces-math.safetensors")[0] != wanted]
+    return wrong if wanted != full else [*wrong, "two experts less changed nothing"]
+
+
 def check_failure(cemoe, model, transport):
     """Rank 1 fails in the middle of a list; no rank waits for it until the deadline."""
     done = start(3, cemoe, "bench", "schedule", "--model", model, "--items", "60", "--step-tokens", "128", "--transport",
@@ -70,6 +78,7 @@ def main(program, cemoe, model, transport):
     wanted = run(program, model, 1, "all", CE_TEST_UNSHARED="1", CE_TEST_TRANSPORT="self")[0]
     wrong = [] if len(wanted) == REQUESTS else [f"{len(wanted)} of {REQUESTS} requests have ended"]
     wrong += check_all(program, model, wanted) + check_early_end(program, model, wanted)
+    wrong += check_changed(program, model, wanted)
     wrong += check_failure(cemoe, model, transport)
     print("\n".join(wrong) or "ok")
     return bool(wrong)

@@ -6,7 +6,9 @@
  * which check_scheduler.py compares between runs. With drain or quit the last rank asks
  * for it before the fifth step. Every rank asserts that it has heard what the others
  * have, and that its pages are back. CE_TEST_TRANSPORT, CE_TEST_STEP_TOKENS and
- * CE_TEST_UNSHARED say how it runs.
+ * CE_TEST_UNSHARED say how it runs; with CE_TEST_TRUNCATED two experts are dropped,
+ * with CE_TEST_TABLES, a file, the engine is made to compress them, then changed to
+ * that.
  */
 
 #include "engine/scheduler.h"
@@ -135,6 +137,9 @@ static void open_run(struct run *run, const char *model)
         step_tokens != NULL ? strtoul(step_tokens, NULL, 10) : (size_t)64;
     options.step_logits = options.step_tokens;
     options.cache_tokens = 1024;
+    options.compressed_experts = getenv("CE_TEST_TABLES");
+    options.switchable = options.compressed_experts != NULL;
+    options.truncated = getenv("CE_TEST_TRUNCATED") != NULL ? 2 : 0;
     REQUIRE(ce_transport_create(&run->transport,
                                 transport != NULL ? transport : "auto",
                                 30000,
@@ -143,6 +148,13 @@ static void open_run(struct run *run, const char *model)
             run->err.text);
     REQUIRE(ce_engine_create(&run->engine, run->transport, &options, &run->err) ==
                 CE_OK,
+            "%s",
+            run->err.text);
+}
+
+static void drop_experts(struct run *run)
+{
+    REQUIRE(ce_engine_choose_mains(run->engine, 0, 2, &run->err) == CE_OK,
             "%s",
             run->err.text);
 }
@@ -224,6 +236,9 @@ int main(int argc, char **argv)
     }
     write_requests(&run);
     open_run(&run, argv[1]);
+    if (run.engine->options.switchable) {
+        drop_experts(&run);
+    }
     schedule(&run);
     ce_engine_destroy(run.engine);
     ce_transport_destroy(run.transport);
