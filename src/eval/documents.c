@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/options_table.h"
+#include "eval/jsonl.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,21 +17,10 @@ struct reader {
     struct ce_documents *documents;
     const struct ce_document_selection *selection;
     size_t capacity;
-    size_t line;   /* being read */
-    json_t *ids;   /* id: line */
+    struct ce_jsonl lines;
     json_t *parts; /* part: documents taken of it */
     struct ce_error *err;
 };
-
-static enum ce_status fail_line(const struct reader *reader, const char *what)
-{
-    return ce_fail(reader->err,
-                   CE_ERR_FORMAT,
-                   "%s: line %zu: %s",
-                   reader->documents->path,
-                   reader->line,
-                   what);
-}
 
 static enum ce_status fail_memory(const struct reader *reader)
 {
@@ -40,36 +30,11 @@ static enum ce_status fail_memory(const struct reader *reader)
                    reader->documents->path);
 }
 
-static enum ce_status
-parse_line(const struct reader *reader, const char *text, size_t bytes, json_t **object)
-{
-    json_error_t why;
-
-    *object = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &why);
-    if (*object == NULL) {
-        return ce_fail(reader->err,
-                       CE_ERR_FORMAT,
-                       "%s: line %zu, column %d: %s",
-                       reader->documents->path,
-                       reader->line,
-                       why.column,
-                       why.text);
-    }
-    if (!json_is_object(*object)) {
-        return fail_line(reader, "not a JSON object");
-    }
-    if (json_object_size(*object) == 0) {
-        return fail_line(reader, "an empty document");
-    }
-    return CE_OK;
-}
-
 /* Ids are strings or integers. */
 static enum ce_status check_id(struct reader *reader, const json_t *object)
 {
     const char *field = reader->selection->id_field;
     const json_t *id = field == NULL ? NULL : json_object_get(object, field);
-    const json_t *earlier = NULL;
     char digits[32];
     const char *key = json_string_value(id);
 
@@ -81,29 +46,11 @@ static enum ce_status check_id(struct reader *reader, const json_t *object)
             digits, sizeof(digits), "%" JSON_INTEGER_FORMAT, json_integer_value(id));
         key = digits;
     }
-    if (key == NULL) {
-        return ce_fail(reader->err,
-                       CE_ERR_FORMAT,
-                       "%s: line %zu: %s: is missing or not a string or an integer",
-                       reader->documents->path,
-                       reader->line,
-                       field);
-    }
-    earlier = json_object_get(reader->ids, key);
-    if (earlier != NULL) {
-        return ce_fail(reader->err,
-                       CE_ERR_FORMAT,
-                       "%s: line %zu: %s: \"%.80s\" is also that of line %lld",
-                       reader->documents->path,
-                       reader->line,
-                       field,
-                       key,
-                       (long long)json_integer_value(earlier));
-    }
-    return json_object_set_new(
-               reader->ids, key, json_integer((json_int_t)reader->line)) == 0
-               ? CE_OK
-               : fail_memory(reader);
+    return key != NULL ? ce_jsonl_claim_id(&reader->lines, field, key, reader->err)
+                       : ce_jsonl_fail(&reader->lines,
+                                       reader->err,
+                                       "%s: is missing or not a string or an integer",
+                                       field);
 }
 
 /* Counts the document in its part. */
@@ -117,12 +64,10 @@ static enum ce_status decide(struct reader *reader, const json_t *object, bool *
         part = json_string_value(json_object_get(object, selection->part_field));
     }
     if (part == NULL) {
-        return ce_fail(reader->err,
-                       CE_ERR_FORMAT,
-                       "%s: line %zu: %s: is missing or not a string",
-                       reader->documents->path,
-                       reader->line,
-                       selection->part_field);
+        return ce_jsonl_fail(&reader->lines,
+                             reader->err,
+                             "%s: is missing or not a string",
+                             selection->part_field);
     }
     taken = json_integer_value(json_object_get(reader->parts, part));
     *wanted = (selection->part == NULL || strcmp(part, selection->part) == 0) &&
@@ -153,32 +98,24 @@ static enum ce_status keep(struct reader *reader, json_t *object)
         reader->capacity = capacity;
     }
     documents->object[documents->count] = json_incref(object);
-    documents->line[documents->count] = reader->line;
+    documents->line[documents->count] = reader->lines.line;
     documents->count++;
     return CE_OK;
 }
 
-static enum ce_status read_line(struct reader *reader, const char *text, size_t bytes)
+static enum ce_status take(struct reader *reader, json_t *object)
 {
-    json_t *object = NULL;
     bool wanted = false;
     enum ce_status status = CE_OK;
 
-    if (strspn(text, " \t\r") >= bytes) {
-        return CE_OK;
+    if (json_object_size(object) == 0) {
+        return ce_jsonl_fail(&reader->lines, reader->err, "an empty document");
     }
-    status = parse_line(reader, text, bytes, &object);
-    if (status == CE_OK) {
-        status = check_id(reader, object);
-    }
+    status = check_id(reader, object);
     if (status == CE_OK) {
         status = decide(reader, object, &wanted);
     }
-    if (status == CE_OK && wanted) {
-        status = keep(reader, object);
-    }
-    json_decref(object);
-    return status;
+    return status == CE_OK && wanted ? keep(reader, object) : status;
 }
 
 static bool is_complete(const struct reader *reader)
@@ -189,19 +126,18 @@ static bool is_complete(const struct reader *reader)
            (selection->part_field == NULL || selection->part != NULL);
 }
 
-/* `text` ends in NUL. */
-static enum ce_status read_lines(struct reader *reader, const char *text, size_t bytes)
+static enum ce_status read_lines(struct reader *reader)
 {
-    const char *end = text + bytes;
     enum ce_status status = CE_OK;
+    json_t *object = NULL;
 
-    while (status == CE_OK && text < end && !is_complete(reader)) {
-        const char *line_feed = memchr(text, '\n', (size_t)(end - text));
-        const char *stop = line_feed != NULL ? line_feed : end;
-
-        reader->line++;
-        status = read_line(reader, text, (size_t)(stop - text));
-        text = stop + 1;
+    while (status == CE_OK && !is_complete(reader)) {
+        status = ce_jsonl_next(&reader->lines, &object, reader->err);
+        if (status != CE_OK || object == NULL) {
+            return status;
+        }
+        status = take(reader, object);
+        json_decref(object);
     }
     return status;
 }
@@ -239,7 +175,6 @@ enum ce_status ce_documents_read(struct ce_documents *documents,
 {
     struct reader reader = {.documents = documents,
                             .selection = selection,
-                            .ids = json_object(),
                             .parts = json_object(),
                             .err = err};
     char *text = NULL;
@@ -247,20 +182,23 @@ enum ce_status ce_documents_read(struct ce_documents *documents,
     enum ce_status status = CE_OK;
 
     *documents = (struct ce_documents){.path = strdup(path)};
-    if (documents->path == NULL || reader.ids == NULL || reader.parts == NULL) {
+    if (documents->path == NULL || reader.parts == NULL) {
         status = ce_fail(err, CE_ERR_NOMEM, "%s: no memory for the documents", path);
     }
     if (status == CE_OK) {
         status = ce_file_read(path, MOST_BYTES, &text, &bytes, err);
     }
     if (status == CE_OK) {
-        status = read_lines(&reader, text, bytes);
-        free(text);
+        status = ce_jsonl_init(&reader.lines, documents->path, text, bytes, err);
+    }
+    if (status == CE_OK) {
+        status = read_lines(&reader);
     }
     if (status == CE_OK && documents->count == 0) {
         status = fail_none(&reader);
     }
-    json_decref(reader.ids);
+    ce_jsonl_fini(&reader.lines);
+    free(text);
     json_decref(reader.parts);
     return status;
 }

@@ -53,8 +53,11 @@ static const char *take_line(struct ce_jsonl *lines, size_t *bytes)
     lines->bytes -= end != NULL ? *bytes + 1 : *bytes;
     lines->text += end != NULL ? *bytes + 1 : *bytes;
     lines->line++;
-    (void)snprintf(
-        lines->where, sizeof(lines->where), "%s: line %zu", lines->path, lines->line);
+    (void)snprintf(lines->where,
+                   sizeof(lines->where),
+                   "%.1000s: line %zu",
+                   lines->path,
+                   lines->line);
     return line;
 }
 
@@ -142,6 +145,28 @@ enum ce_status ce_jsonl_require_string(const struct ce_jsonl *lines,
     return CE_OK;
 }
 
+enum ce_status ce_jsonl_claim_id(struct ce_jsonl *lines,
+                                 const char *key,
+                                 const char *id,
+                                 struct ce_error *err)
+{
+    const json_t *earlier = json_object_get(lines->ids, id);
+
+    if (earlier != NULL) {
+        return ce_jsonl_fail(lines,
+                             err,
+                             "%s: \"%.80s\" is also that of line %lld",
+                             key,
+                             id,
+                             (long long)json_integer_value(earlier));
+    }
+    if (json_object_set_new(lines->ids, id, json_integer((json_int_t)lines->line)) !=
+        0) {
+        return ce_fail(err, CE_ERR_NOMEM, "%s: out of memory", lines->where);
+    }
+    return CE_OK;
+}
+
 enum ce_status ce_jsonl_require_id(struct ce_jsonl *lines,
                                    const json_t *object,
                                    const char *key,
@@ -149,26 +174,9 @@ enum ce_status ce_jsonl_require_id(struct ce_jsonl *lines,
                                    struct ce_error *err)
 {
     enum ce_status status = ce_jsonl_require_string(lines, object, key, out, err);
-    const json_t *earlier = NULL;
 
-    if (status != CE_OK) {
-        return status;
-    }
-    if ((*out)[0] == '\0') {
+    if (status == CE_OK && (*out)[0] == '\0') {
         return ce_jsonl_fail(lines, err, "%s: is empty", key);
     }
-    earlier = json_object_get(lines->ids, *out);
-    if (earlier != NULL) {
-        return ce_jsonl_fail(lines,
-                             err,
-                             "%s: \"%.80s\" is also that of line %lld",
-                             key,
-                             *out,
-                             (long long)json_integer_value(earlier));
-    }
-    if (json_object_set_new(lines->ids, *out, json_integer((json_int_t)lines->line)) !=
-        0) {
-        return ce_fail(err, CE_ERR_NOMEM, "%s: out of memory", lines->where);
-    }
-    return CE_OK;
+    return status == CE_OK ? ce_jsonl_claim_id(lines, key, *out, err) : status;
 }

@@ -15,9 +15,9 @@ struct ce_jsonl {
     const char *path; /* for messages */
     const char *text; /* what is not read yet */
     size_t bytes;
-    size_t line;     /* number of the line that was read last, from 1 */
-    json_t *ids;     /* id: its line */
-    char where[256]; /* "FILE: line N" */
+    size_t line;      /* number of the line that was read last, from 1 */
+    json_t *ids;      /* id: its line */
+    char where[1024]; /* "FILE: line N"; a very long path is cut */
 };
 
 /* Nothing is copied: path and text outlive it. */
@@ -53,7 +53,12 @@ CE_MUST_CHECK enum ce_status ce_jsonl_require_string(const struct ce_jsonl *line
                                                      const char *key,
                                                      const char **out,
                                                      struct ce_error *err);
-/* One that no line before had and that is not empty. */
+/* Fails when a line before had this id; `key` is the field that has it. */
+CE_MUST_CHECK enum ce_status ce_jsonl_claim_id(struct ce_jsonl *lines,
+                                               const char *key,
+                                               const char *id,
+                                               struct ce_error *err);
+/* A string that no line before had and that is not empty. */
 CE_MUST_CHECK enum ce_status ce_jsonl_require_id(struct ce_jsonl *lines,
                                                  const json_t *object,
                                                  const char *key,

@@ -61,13 +61,13 @@ static void bad_lines_are_refused(void **state)
     static const struct refusal cases[] = {
         {"", "d.jsonl: no documents"},
         {"\n  \n\t\r\n", "d.jsonl: no documents"},
-        {GOOD "{\"id\": 2,\n", "d.jsonl: line 2, column 9"},
+        {GOOD "{\"id\": 2,\n", "d.jsonl: line 2: column 9"},
         {GOOD "\n[1]\n", "d.jsonl: line 3: not a JSON object"},
         {GOOD "{}\n", "d.jsonl: line 2: an empty document"},
-        {GOOD "{\"id\": 2, \"id\": 3}", "d.jsonl: line 2, column"},
+        {GOOD "{\"id\": 2, \"id\": 3}", "d.jsonl: line 2: column"},
         {GOOD "{\"id\": \"\xff\"}\n",
-         "d.jsonl: line 2, column 8: unable to decode byte"},
-        {GOOD "{\"id\": \"\\ud800\"}\n", "d.jsonl: line 2, column"},
+         "d.jsonl: line 2: column 8: unable to decode byte"},
+        {GOOD "{\"id\": \"\\ud800\"}\n", "d.jsonl: line 2: column"},
         {GOOD GOOD, "d.jsonl: line 2: id: \"1\" is also that of line 1"},
         {"{\"id\": null}\n", "d.jsonl: line 1: id: is missing or not"},
     };
@@ -80,7 +80,7 @@ static void bad_lines_are_refused(void **state)
                        strlen(cases[i].documents),
                        cases[i].words);
     }
-    assert_refused(state, DESCRIPTION, nul, sizeof(nul) - 1, "d.jsonl: line 2, column");
+    assert_refused(state, DESCRIPTION, nul, sizeof(nul) - 1, "d.jsonl: line 2: column");
 }
 
 static void documents_without_what_is_asked_are_refused(void **state)
@@ -106,7 +106,7 @@ static void documents_without_what_is_asked_are_refused(void **state)
         {"{\"id\": 2, \"q\": \"\", \"c\": [\"x\"], \"g\": \"\"}",
          "d.jsonl: line 1: gold: \"\" is not among the choices"},
         {"{\"id\": 2, \"q\": \"\", \"c\": [\"x\"], \"g\": 99999999999999999999}",
-         "d.jsonl: line 1, column"},
+         "d.jsonl: line 1: column"},
         {"{\"id\": 2, \"q\": \"\", \"c\": [\"x\"], \"g\": \"99999999999999999999\"}",
          "gold: is \"99999999999999999999\", but"},
     };
