@@ -28,4 +28,9 @@ size_t ce_cache_bytes(void);
 CE_MUST_CHECK enum ce_status ce_size_mul(size_t a, size_t b, size_t *out);
 CE_MUST_CHECK enum ce_status ce_size_add(size_t a, size_t b, size_t *out);
 
+static inline size_t ce_size_min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 #endif

@@ -2,6 +2,7 @@
 
 #include "engine/generation.h"
 
+#include "base/memory.h"
 #include "comm/collective.h"
 
 #include <stdlib.h>
@@ -169,11 +170,6 @@ static bool admit(struct loop *loop, struct running *r)
     return r->admitted;
 }
 
-static size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* The next tokens of a running request, at most `room`. */
 static struct ce_step_item
 next_item(const struct loop *loop, struct running *r, size_t room)
@@ -189,9 +185,9 @@ next_item(const struct loop *loop, struct running *r, size_t room)
         return item;
     }
     item.tokens = r->request->prompt + r->fed;
-    item.count = min_size(left, room);
+    item.count = ce_size_min(left, room);
     if (chunk > 0) {
-        item.count = min_size(item.count, chunk);
+        item.count = ce_size_min(item.count, chunk);
     }
     item.logits = item.count == left ? CE_LOGITS_LAST : CE_LOGITS_NONE;
     return item;
@@ -268,7 +264,7 @@ static void take_sample(struct loop *loop, struct running *r, const float *logit
         ce_sample(&loop->sampler,
                   &loop->generation->sampling,
                   logits,
-                  min_size(loop->generation->vocab, loop->engine->config.vocab_size),
+                  ce_size_min(loop->generation->vocab, loop->engine->config.vocab_size),
                   r->index,
                   r->generated);
     r->generated++;

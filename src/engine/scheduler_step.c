@@ -7,6 +7,7 @@
  * ever.
  */
 
+#include "base/memory.h"
 #include "engine/likelihood.h"
 #include "engine/scheduler_parts.h"
 
@@ -15,11 +16,6 @@
 
 /* Of the queue, how many are looked at in a step at most. */
 #define QUEUE_WINDOW 256
-
-static size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 static const struct ce_schedule_request *request_of(const struct ce_scheduler *s,
                                                     const struct ce_running *running)
@@ -72,13 +68,13 @@ struct room {
 static size_t
 chunk_of(const struct ce_scheduler *s, const struct ce_running *r, struct room room)
 {
-    size_t chunk = min_size(r->end - r->fed, room.tokens);
+    size_t chunk = ce_size_min(r->end - r->fed, room.tokens);
     size_t before_rows = r->first_row > r->fed ? r->first_row - r->fed : 0;
 
     if (s->schedule->chunk > 0) {
-        chunk = min_size(chunk, s->schedule->chunk);
+        chunk = ce_size_min(chunk, s->schedule->chunk);
     }
-    return chunk > before_rows ? min_size(chunk, before_rows + room.rows) : chunk;
+    return chunk > before_rows ? ce_size_min(chunk, before_rows + room.rows) : chunk;
 }
 
 static void add_item(struct ce_scheduler *s,
@@ -103,7 +99,7 @@ static void add_chunk(struct ce_scheduler *s, uint32_t place, struct room *room)
     struct ce_running *r = &s->running[place];
     size_t chunk = chunk_of(s, r, *room);
     size_t end = r->fed + chunk;
-    size_t rows = end > r->first_row ? min_size(chunk, end - r->first_row) : 0;
+    size_t rows = end > r->first_row ? ce_size_min(chunk, end - r->first_row) : 0;
 
     if (chunk > 0) {
         add_item(s, place, request_of(s, r)->tokens + r->fed, chunk, rows, room);
@@ -206,7 +202,7 @@ static enum admission admit(struct ce_scheduler *s, struct ce_waiting *w)
 /* Begins requests of the queue while there is room; those that wait stay, in order. */
 static void admit_queue(struct ce_scheduler *s, struct room *room)
 {
-    size_t end = min_size(s->queue_end, s->queue_first + QUEUE_WINDOW);
+    size_t end = ce_size_min(s->queue_end, s->queue_first + QUEUE_WINDOW);
     size_t at = s->queue_first;
     size_t kept = 0;
 
@@ -269,7 +265,7 @@ read_row(struct ce_scheduler *s, const struct ce_result_row *row, float *logits)
         return token;
     }
     if (s->schedule->vocab > 0) {
-        vocab = min_size(vocab, s->schedule->vocab);
+        vocab = ce_size_min(vocab, s->schedule->vocab);
     }
     token.id = request->sampling == NULL || request->sampling->temperature == 0
                    ? ce_sample_greedy(logits, vocab)

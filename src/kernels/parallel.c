@@ -6,6 +6,7 @@
  * free. Either way the cut cannot be seen in the result (row invariance).
  */
 
+#include "base/memory.h"
 #include "kernels/kernels.h"
 
 enum {
@@ -27,11 +28,6 @@ struct product {
     const struct ce_matrix *w;
 };
 
-static size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static size_t count_pieces(size_t n, size_t piece)
 {
     return (n + piece - 1) / piece;
@@ -46,7 +42,7 @@ static void share_outputs(const struct product *p)
 #pragma omp parallel for schedule(static) if (worth)
     for (size_t panel = 0; panel < panels; panel++) {
         const size_t first = panel * PANEL_OUTPUTS;
-        const size_t count = min_size(PANEL_OUTPUTS, outputs - first);
+        const size_t count = ce_size_min(PANEL_OUTPUTS, outputs - first);
 
         p->kernels->matmul(
             p->y + first, p->ldy, p->x, p->ldx, p->rows, p->w, first, count);
@@ -68,10 +64,10 @@ static void share_tasks(const struct product *p)
                            p->ldy,
                            p->x + row * p->ldx,
                            p->ldx,
-                           min_size(TASK_ROWS, p->rows - row),
+                           ce_size_min(TASK_ROWS, p->rows - row),
                            p->w,
                            first,
-                           min_size(TASK_OUTPUTS, p->w->outputs - first));
+                           ce_size_min(TASK_OUTPUTS, p->w->outputs - first));
     }
 }
 

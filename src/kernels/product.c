@@ -1,5 +1,6 @@
 /* product.c - products of rows with weights of any type, stored or packed */
 
+#include "base/memory.h"
 #include "kernels/kernels.h"
 
 enum {
@@ -76,11 +77,6 @@ void ce_product(const struct ce_kernels *kernels,
                               ce_quantised_panels(count));
 }
 
-static size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 struct cut {
     size_t panels; /* of a task */
     size_t rows;   /* of a task */
@@ -94,7 +90,7 @@ static struct cut cut_product(const struct ce_matrix *w, size_t rows)
 {
     size_t panels = ce_quantised_panels(w->outputs);
     struct cut cut = {.panels = rows <= FEW_ROWS ? 1 : TASK_PANELS,
-                      .rows = min_size(rows, TASK_ROWS)};
+                      .rows = ce_size_min(rows, TASK_ROWS)};
 
     cut.across = (panels + cut.panels - 1) / cut.panels;
     cut.tasks = cut.across * ((rows + cut.rows - 1) / cut.rows);
@@ -119,10 +115,10 @@ static void run_task(const struct ce_kernels *kernels,
                y + row * ldy + first,
                ldy,
                &mine,
-               min_size(cut->rows, rows - row),
+               ce_size_min(cut->rows, rows - row),
                w,
                first,
-               min_size(width, w->outputs - first));
+               ce_size_min(width, w->outputs - first));
 }
 
 void ce_product_parallel(const struct ce_kernels *kernels,

@@ -3,6 +3,7 @@
 #include "moe/moe.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "moe/flow.h"
 #include "moe/split.h"
 
@@ -11,18 +12,13 @@
 /* Assignments an expert tile works on: bounds the scratch, not the results. */
 #define TILE 512
 
-static size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* The most assignments that can arrive in one layer. */
 static size_t most_assignments(const struct ce_moe *moe)
 {
     size_t shard = ce_placement_largest_shard(moe->placement);
 
     return moe->max_tokens * (size_t)moe->transport->ranks *
-           min_size(moe->mains, shard);
+           ce_size_min(moe->mains, shard);
 }
 
 static void take_work(struct ce_moe *moe, struct ce_arena *arena)
@@ -38,7 +34,7 @@ static void take_work(struct ce_moe *moe, struct ce_arena *arena)
     moe->work.hidden = moe->hidden;
     moe->work.intermediate = moe->intermediate;
     moe->work.capacity = most_assignments(moe);
-    moe->work.tile = min_size(moe->work.capacity, TILE);
+    moe->work.tile = ce_size_min(moe->work.capacity, TILE);
     ce_experts_take(&moe->work, arena);
     if (moe->split == CE_EXPERT_SPLIT_NODE) {
         moe->work.gate_slice = ce_weights_slice(moe->share, moe->intermediate);
@@ -115,8 +111,8 @@ void ce_moe_message_sizes(const struct ce_moe *moe,
 {
     size_t tokens = moe->max_tokens;
     size_t row_bytes = moe->wire.row_bytes;
-    size_t mains = tokens * min_size(moe->mains, moe->shard);
-    size_t usual = min_size(mains, usual_mains(moe));
+    size_t mains = tokens * ce_size_min(moe->mains, moe->shard);
+    size_t usual = ce_size_min(mains, usual_mains(moe));
     size_t pairs = mains + tokens * moe->auxiliary;
     bool partial = moe->combine == CE_COMBINE_PARTIAL;
 
@@ -127,11 +123,11 @@ void ce_moe_message_sizes(const struct ce_moe *moe,
     size[CE_SLOT_DISPATCH].largest =
         ce_message_dispatch_bytes(tokens, pairs, row_bytes);
     size[CE_SLOT_DISPATCH].usual =
-        ce_message_dispatch_bytes(min_size(tokens, usual), pairs, row_bytes);
+        ce_message_dispatch_bytes(ce_size_min(tokens, usual), pairs, row_bytes);
     size[CE_SLOT_COMBINE].largest =
         ce_message_combine_bytes(partial ? tokens : mains, row_bytes);
-    size[CE_SLOT_COMBINE].usual =
-        ce_message_combine_bytes(partial ? min_size(tokens, usual) : usual, row_bytes);
+    size[CE_SLOT_COMBINE].usual = ce_message_combine_bytes(
+        partial ? ce_size_min(tokens, usual) : usual, row_bytes);
 }
 
 void ce_moe_reset_counters(struct ce_moe *moe)

@@ -8,6 +8,7 @@
  */
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "tools/bench_schedule.h"
 
 #include <stdlib.h>
@@ -18,11 +19,6 @@ enum {
     DECODE_TOKENS = CE_LIST_PROMPT + CE_LIST_NEW
 };
 
-static size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static size_t pages_of(size_t tokens)
 {
     return (tokens + CE_PAGE_TOKENS - 1) / CE_PAGE_TOKENS;
@@ -31,13 +27,13 @@ static size_t pages_of(size_t tokens)
 /* Of all chunks of a step: each may end with a page that is not full. */
 static size_t chunk_pages(size_t step_tokens)
 {
-    return pages_of(step_tokens) + min_size(MOST_CHUNKS, step_tokens);
+    return pages_of(step_tokens) + ce_size_min(MOST_CHUNKS, step_tokens);
 }
 
 /* More than lists have of them: one item in ten generates. */
 static size_t count_decodes(size_t step_tokens)
 {
-    return min_size(MOST_DECODES, step_tokens / 16 + 1);
+    return ce_size_min(MOST_DECODES, step_tokens / 16 + 1);
 }
 
 size_t ce_plain_cache_tokens(size_t step_tokens)
@@ -57,7 +53,7 @@ static enum ce_status hold(struct ce_plain *plain, struct ce_error *err)
     enum ce_status status = CE_OK;
 
     for (size_t i = 0; status == CE_OK && i < plain->holders; i++) {
-        size_t pages = min_size(left, plain->holder[i]->page_capacity);
+        size_t pages = ce_size_min(left, plain->holder[i]->page_capacity);
 
         left -= pages;
         status = ce_sequence_reserve(
@@ -111,7 +107,7 @@ static enum ce_status take_sequences(struct ce_plain *plain, struct ce_error *er
 
     if (status == CE_OK) {
         status = make_sequences(
-            plain, &plain->chunk, &plain->chunks, min_size(MOST_CHUNKS, most), err);
+            plain, &plain->chunk, &plain->chunks, ce_size_min(MOST_CHUNKS, most), err);
     }
     if (status == CE_OK) {
         status = make_sequences(plain, &plain->holder, &plain->holders, holders, err);
@@ -180,13 +176,14 @@ static struct shape shape_of(const struct ce_plain *plain,
     uint64_t steps = like->steps * (uint64_t)plain->engine->transport->ranks;
     size_t tokens = mean(like->tokens, steps);
     size_t rows = mean(like->rows, steps);
-    struct shape shape = {.decodes = min_size(mean(like->decodes, steps), tokens)};
+    struct shape shape = {.decodes = ce_size_min(mean(like->decodes, steps), tokens)};
 
-    shape.decodes = min_size(shape.decodes, plain->decodes);
+    shape.decodes = ce_size_min(shape.decodes, plain->decodes);
     shape.chunk_tokens = tokens - shape.decodes;
     shape.chunks = mean(shape.chunk_tokens, plain->chunk_tokens);
     shape.chunks = shape.chunks > 0 ? shape.chunks : 1;
-    shape.chunks = min_size(min_size(shape.chunks, plain->chunks), shape.chunk_tokens);
+    shape.chunks =
+        ce_size_min(ce_size_min(shape.chunks, plain->chunks), shape.chunk_tokens);
     shape.chunk_rows = rows > shape.decodes ? rows - shape.decodes : 0;
     return shape;
 }
@@ -210,8 +207,8 @@ static size_t fill(struct ce_plain *plain, const struct shape *shape)
         size_t tokens = part(shape->chunk_tokens, shape->chunks, i);
         size_t rows = part(shape->chunk_rows, shape->chunks, i);
 
-        plain->item[items++] =
-            (struct ce_step_item){plain->chunk[i], ids, tokens, min_size(rows, tokens)};
+        plain->item[items++] = (struct ce_step_item){
+            plain->chunk[i], ids, tokens, ce_size_min(rows, tokens)};
         ids += tokens;
     }
     return items;
@@ -235,7 +232,7 @@ prepare(struct ce_plain *plain, const struct shape *shape, struct ce_error *err)
         }
         status = restart(plain, sequence, err);
         while (status == CE_OK && sequence->length < wanted) {
-            size_t count = min_size(wanted - sequence->length, most);
+            size_t count = ce_size_min(wanted - sequence->length, most);
             struct ce_step_item item = {sequence, plain->ids, count, CE_LOGITS_NONE};
 
             status = ce_engine_step(plain->engine, &item, 1, &logits, err);

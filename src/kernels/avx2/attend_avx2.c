@@ -17,6 +17,7 @@
  * Dao et al., "FlashAttention", 2022.
  */
 
+#include "base/memory.h"
 #include "kernels/avx2/avx2.h"
 #include "kernels/avx2/exp_avx2.h"
 #include "kernels/avx2/lanes_avx2.h"
@@ -61,11 +62,6 @@ struct tile {
     float score[TILE_ROWS][BLOCK]; /* then weights */
     float rescale[CE_LANES_AVX2];
 };
-
-static size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 /* Pages lie anywhere, so the processor cannot guess the next. Few rows are limited by
  * memory; many use what is in the cache several times, and the loads would cost. */
@@ -279,7 +275,7 @@ CE_INLINE_AVX2 void add_values(const struct block *block,
     }
     for (size_t k = 0; k < common;) {
         const unsigned char *at = block->values[k / CE_KV_PAGE] + dim * element;
-        const size_t end = min_size(k + CE_KV_PAGE, common);
+        const size_t end = ce_size_min(k + CE_KV_PAGE, common);
         const ptrdiff_t ahead = block->ahead[k / CE_KV_PAGE];
 
         for (; k < end; k++, at += width * element) {
@@ -326,7 +322,7 @@ CE_INLINE_AVX2 void run_tile(struct batch *batch,
     size_t dim = 0;
 
     for (size_t r = 0; r < rows; r++) {
-        tile.keys[r] = min_size(BLOCK, batch->positions[row + r] - block->first);
+        tile.keys[r] = ce_size_min(BLOCK, batch->positions[row + r] - block->first);
     }
 
     const size_t wanted = (tile.keys[rows - 1] + CE_KV_PAGE - 1) / CE_KV_PAGE;
@@ -411,7 +407,7 @@ find_block(const struct ce_attend *a, size_t first, size_t positions)
 
 static void start_batch(struct batch *batch, const struct ce_attend *a, size_t first)
 {
-    batch->rows = min_size(CE_ATTEND_ROWS, a->tokens * a->group - first);
+    batch->rows = ce_size_min(CE_ATTEND_ROWS, a->tokens * a->group - first);
     for (size_t r = 0; r < batch->rows; r++) {
         const size_t token = (first + r) / a->group;
         const size_t at = token * a->ld + (first + r) % a->group * a->kv.head_dim;

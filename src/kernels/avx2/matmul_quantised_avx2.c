@@ -12,6 +12,7 @@
  * Codes are widened in registers again for every tile.
  */
 
+#include "base/memory.h"
 #include "kernels/avx2/avx2.h"
 #include "kernels/avx2/lanes_avx2.h"
 
@@ -249,15 +250,10 @@ struct task {
     size_t outputs; /* at most PANEL */
 };
 
-static size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static void compute_panel(const struct task *task)
 {
     for (size_t t = 0; t < task->rows; t += TILE_ROWS) {
-        const size_t rows = min_size(TILE_ROWS, task->rows - t);
+        const size_t rows = ce_size_min(TILE_ROWS, task->rows - t);
         const struct tile tile = {
             task->x + t * task->ldx, task->ldx, task->w, task->blocks};
         struct sums sums = {0};
@@ -280,7 +276,7 @@ static void compute_panels(struct task task,
 
     for (size_t panel = first; panel < first + count; panel++) {
         task.w = (const unsigned char *)w->data + panel * bytes;
-        task.outputs = min_size(PANEL, w->outputs - panel * PANEL);
+        task.outputs = ce_size_min(PANEL, w->outputs - panel * PANEL);
         compute_panel(&task);
         task.y += PANEL;
     }
@@ -305,7 +301,7 @@ void ce_matmul_quantised_avx2(float *y,
     for (size_t t = 0; t < rows; t += BLOCK_ROWS) {
         task.y = y + t * ldy;
         task.x = x + t * ldx;
-        task.rows = min_size(BLOCK_ROWS, rows - t);
+        task.rows = ce_size_min(BLOCK_ROWS, rows - t);
         compute_panels(task, w, first, count);
     }
 }
