@@ -31,3 +31,8 @@ json_t *ce_spread_json(struct ce_spread spread)
                      "max",
                      spread.max);
 }
+
+double ce_ratio(double a, double b)
+{
+    return b > 0 ? a / b : 0;
+}

@@ -15,6 +15,9 @@ struct ce_spread {
 /* Sorts the samples, of which there is at least one. */
 struct ce_spread ce_spread_of(double *samples, size_t count);
 
+/* a / b; 0 where there is nothing to divide by. */
+double ce_ratio(double a, double b);
+
 /* {"median": .., "min": .., "max": ..} as a new object. */
 json_t *ce_spread_json(struct ce_spread spread);
 

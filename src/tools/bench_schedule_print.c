@@ -1,33 +1,30 @@
 /* bench_schedule_print.c - a result of `cemoe bench schedule` as a table and as JSON */
 
+#include "tools/bench_samples.h"
 #include "tools/bench_schedule.h"
+#include "tools/report.h"
 
 #include <stdio.h>
 
-static double divide(double a, double b)
-{
-    return b > 0 ? a / b : 0;
-}
-
 static double rate(const struct ce_step_totals *totals)
 {
-    return divide((double)totals->tokens, (double)totals->ns / 1e9);
+    return ce_ratio((double)totals->tokens, (double)totals->ns / 1e9);
 }
 
 static double efficiency(const struct ce_schedule_result *result)
 {
-    return divide(rate(&result->job), rate(&result->plain));
+    return ce_ratio(rate(&result->job), rate(&result->plain));
 }
 
 static double occupancy(const struct ce_schedule_result *result)
 {
-    return divide((double)result->summary.tokens, (double)result->summary.room);
+    return ce_ratio((double)result->summary.tokens, (double)result->summary.room);
 }
 
 /* Of the cache that the list may use, in the mean. */
 static double mean_pages(const struct ce_schedule_result *result)
 {
-    return divide((double)result->pages, (double)result->job.steps);
+    return ce_ratio((double)result->pages, (double)result->job.steps);
 }
 
 static json_t *describe(const struct ce_step_totals *totals)
@@ -57,36 +54,20 @@ static json_t *describe_cache(const struct ce_schedule_result *result)
 int ce_schedule_print_json(const struct ce_schedule_result *result,
                            const struct ce_session *session)
 {
-    const struct ce_engine *engine = session->engine;
+    json_t *object = ce_report_head(session);
 
-    return ce_print_json(json_pack("{s:s, s:i, s:i, s:s, s:I, s:I, s:I, s:I, s:o, s:o, "
-                                   "s:o, s:f, s:f}",
-                                   "kernels",
-                                   engine->kernels->name,
-                                   "ranks",
-                                   session->transport->ranks,
-                                   "threads",
-                                   engine->threads,
-                                   "transport",
-                                   session->transport->ops->name,
-                                   "step_tokens",
-                                   (json_int_t)engine->options.step_tokens,
-                                   "items",
-                                   (json_int_t)result->items,
-                                   "requests",
-                                   (json_int_t)result->requests,
-                                   "seed",
-                                   (json_int_t)result->seed,
-                                   "list",
-                                   describe(&result->job),
-                                   "plain",
-                                   describe(&result->plain),
-                                   "cache",
-                                   describe_cache(result),
-                                   "occupancy",
-                                   occupancy(result),
-                                   "efficiency",
-                                   efficiency(result)));
+    ce_json_set_integer(object, "ranks", (uint64_t)session->transport->ranks);
+    ce_json_set_integer(object, "threads", (uint64_t)session->engine->threads);
+    ce_json_set_integer(object, "step_tokens", session->engine->options.step_tokens);
+    ce_json_set_integer(object, "items", result->items);
+    ce_json_set_integer(object, "requests", result->requests);
+    ce_json_set_integer(object, "seed", result->seed);
+    json_object_set_new(object, "list", describe(&result->job));
+    json_object_set_new(object, "plain", describe(&result->plain));
+    json_object_set_new(object, "cache", describe_cache(result));
+    json_object_set_new(object, "occupancy", json_real(occupancy(result)));
+    json_object_set_new(object, "efficiency", json_real(efficiency(result)));
+    return ce_print_json(object);
 }
 
 static void put(const char *name, const struct ce_step_totals *totals)
@@ -100,9 +81,9 @@ static void put(const char *name, const struct ce_step_totals *totals)
                  (unsigned long long)totals->steps,
                  (double)totals->ns / 1e9,
                  rate(totals),
-                 divide((double)totals->tokens, steps),
-                 divide((double)totals->decodes, steps),
-                 divide((double)totals->rows, steps));
+                 ce_ratio((double)totals->tokens, steps),
+                 ce_ratio((double)totals->decodes, steps),
+                 ce_ratio((double)totals->rows, steps));
 }
 
 int ce_schedule_print_table(const struct ce_schedule_result *result,
@@ -129,7 +110,7 @@ int ce_schedule_print_table(const struct ce_schedule_result *result,
         100 * efficiency(result),
         100 * occupancy(result),
         (unsigned long long)result->summary.reused,
-        100 * divide(mean_pages(result), pages),
-        100 * divide((double)result->most_pages, pages));
+        100 * ce_ratio(mean_pages(result), pages),
+        100 * ce_ratio((double)result->most_pages, pages));
     return ce_finish_output();
 }

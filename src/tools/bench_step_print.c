@@ -21,11 +21,6 @@ struct rates {
     double of_sgemm;
 };
 
-static double divide(double a, double b)
-{
-    return b > 0 ? a / b : 0;
-}
-
 static struct rates rates_of(struct ce_step_result *result,
                              struct ce_step_phase *phase,
                              const struct ce_session *session)
@@ -40,17 +35,17 @@ static struct rates rates_of(struct ce_step_result *result,
     struct rates r = {
         .tokens = all / (double)result->repeat,
         .seconds = ce_spread_of(phase->seconds, result->repeat),
-        .bytes_a_token = divide((double)phase->work.bytes, all),
-        .flops_a_token = divide(ce_work_flops(&phase->work, config), all),
+        .bytes_a_token = ce_ratio((double)phase->work.bytes, all),
+        .flops_a_token = ce_ratio(ce_work_flops(&phase->work, config), all),
         .experts_a_layer =
-            divide((double)phase->work.experts_read,
-                   (double)phase->work.steps * (double)config->layers * shares),
+            ce_ratio((double)phase->work.experts_read,
+                     (double)phase->work.steps * (double)config->layers * shares),
     };
 
     r.bytes_a_second = r.bytes_a_token * r.tokens / r.seconds.median;
     r.flops_a_second = r.flops_a_token * r.tokens / r.seconds.median;
-    r.of_read = divide(r.bytes_a_second, limit.read);
-    r.of_sgemm = divide(r.flops_a_second, limit.sgemm);
+    r.of_read = ce_ratio(r.bytes_a_second, limit.read);
+    r.of_sgemm = ce_ratio(r.flops_a_second, limit.sgemm);
     return r;
 }
 
@@ -133,34 +128,17 @@ static json_t *describe_load(const struct ce_session *session)
 
 int ce_step_print_json(struct ce_step_result *result, const struct ce_session *session)
 {
-    const struct ce_engine *engine = session->engine;
+    json_t *object = ce_report_head(session);
 
-    return ce_print_json(json_pack("{s:s, s:i, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:o, "
-                                   "s:o, s:o}",
-                                   "kernels",
-                                   engine->kernels->name,
-                                   "ranks",
-                                   session->transport->ranks,
-                                   "threads",
-                                   engine->threads,
-                                   "transport",
-                                   session->transport->ops->name,
-                                   "prompt_tokens",
-                                   (json_int_t)result->prompt_tokens,
-                                   "decode_steps",
-                                   (json_int_t)result->decode_steps,
-                                   "repeat",
-                                   (json_int_t)result->repeat,
-                                   "main_experts",
-                                   (json_int_t)engine->mains,
-                                   "compressed",
-                                   (json_int_t)engine->compressed,
-                                   "load",
-                                   describe_load(session),
-                                   "limits",
-                                   ce_limits_json(&result->limits),
-                                   "batches",
-                                   describe_batches(result, session)));
+    ce_json_set_integer(object, "ranks", (uint64_t)session->transport->ranks);
+    ce_json_set_integer(object, "threads", (uint64_t)session->engine->threads);
+    ce_json_set_integer(object, "prompt_tokens", result->prompt_tokens);
+    ce_json_set_integer(object, "decode_steps", result->decode_steps);
+    ce_json_set_integer(object, "repeat", result->repeat);
+    json_object_set_new(object, "load", describe_load(session));
+    json_object_set_new(object, "limits", ce_limits_json(&result->limits));
+    json_object_set_new(object, "batches", describe_batches(result, session));
+    return ce_print_json(object);
 }
 
 static void put_fraction(const char *unit, double rate, double fraction)
@@ -201,7 +179,8 @@ static void put_stages(const char *name, size_t batch, const struct ce_work *wor
     (void)printf("%s %5zu", name, batch);
     json_object_foreach(times, stage, seconds)
     {
-        (void)printf("  %s %.1f%%", stage, 100 * divide(json_real_value(seconds), all));
+        (void)printf(
+            "  %s %.1f%%", stage, 100 * ce_ratio(json_real_value(seconds), all));
     }
     (void)putchar('\n');
     json_decref(times);
