@@ -30,6 +30,7 @@ struct values {
     struct ce_option_list positions;
     size_t repeat;
     size_t sample_ms;
+    size_t cold_bytes; /* 0: by the machine */
     struct ce_limits_values limits;
     bool json;
 };
@@ -73,6 +74,16 @@ static const struct ce_option options[] = {
      .min = 0,
      .max = 60000,
      .help = "A sample repeats a product for so long."},
+    {.name = "cold-bytes",
+     .kind = CE_OPTION_SIZE,
+     .argument = "N",
+     .field = offsetof(struct values, cold_bytes),
+     .initial = "0",
+     .initial_help = "four times the last-level cache",
+     .min = 0,
+     .max = (size_t)1 << 40,
+     .help = "What copies of weights, keys or values are together, at least: with less "
+             "they stay in a cache."},
     {.name = "json",
      .kind = CE_OPTION_FLAG,
      .field = offsetof(struct values, json),
@@ -139,14 +150,14 @@ static size_t largest(const struct ce_size_list *list)
     return most;
 }
 
-size_t ce_bench_cold_bytes(void)
+static size_t cold_bytes(const struct values *values)
 {
-    return 4 * ce_cache_bytes() + 1;
+    return values->cold_bytes != 0 ? values->cold_bytes : 4 * ce_cache_bytes() + 1;
 }
 
-size_t ce_bench_copies(size_t bytes)
+size_t ce_bench_copies(size_t cold_bytes, size_t bytes)
 {
-    return (ce_bench_cold_bytes() + bytes - 1) / bytes;
+    return (cold_bytes + bytes - 1) / bytes;
 }
 
 void ce_bench_fill(float *x, size_t n)
@@ -205,6 +216,7 @@ static enum ce_status open_pool(struct pool *pool,
                                 const struct ce_bench_format *format,
                                 const struct ce_bench_product *product,
                                 const float *weights,
+                                size_t cold_bytes,
                                 struct ce_error *err)
 {
     const size_t outputs = product->outputs;
@@ -214,7 +226,7 @@ static enum ce_status open_pool(struct pool *pool,
                           .product = product,
                           .bytes = format->bytes(format, outputs, inputs)};
     pool->bytes = (pool->bytes + 63) / 64 * 64;
-    pool->copies = ce_bench_copies(pool->bytes);
+    pool->copies = ce_bench_copies(cold_bytes, pool->bytes);
     if (pool->copies * pool->bytes > ce_memory_available()) {
         return ce_fail(err,
                        CE_ERR_NOMEM,
@@ -319,7 +331,12 @@ measure_shape(struct job *job, const struct shape *shape, struct ce_error *err)
     enum ce_status status = CE_OK;
 
     for (size_t f = 0; status == CE_OK && f < CE_BENCH_FORMATS; f++) {
-        status = open_pool(&pool[f], &ce_bench_formats[f], &product, job->weights, err);
+        status = open_pool(&pool[f],
+                           &ce_bench_formats[f],
+                           &product,
+                           job->weights,
+                           cold_bytes(job->values),
+                           err);
     }
     for (size_t i = 0; status == CE_OK && i < job->rows.count; i++) {
         product.rows = job->rows.item[i];
@@ -339,8 +356,14 @@ static enum ce_status measure_attention(struct job *job,
 {
     const struct ce_config *config = &job->config;
     struct ce_bench_attend attend = {0};
-    enum ce_status status = ce_bench_attend_open(
-        &attend, job->kernels, config, dtype, positions, queries, err);
+    enum ce_status status = ce_bench_attend_open(&attend,
+                                                 job->kernels,
+                                                 config,
+                                                 dtype,
+                                                 positions,
+                                                 queries,
+                                                 cold_bytes(job->values),
+                                                 err);
 
     for (size_t i = 0; status == CE_OK && i <= job->values->repeat; i++) {
         status = ce_limits_sample(&job->results.limits, err);
@@ -466,7 +489,7 @@ static int run(const void *untyped)
     } else {
         job.results.kernels = job.kernels->name;
         job.results.threads = omp_get_max_threads();
-        job.results.cold_bytes = ce_bench_cold_bytes();
+        job.results.cold_bytes = cold_bytes(job.values);
         code = job.values->json ? ce_bench_kernels_print_json(&job.results)
                                 : ce_bench_kernels_print_table(&job.results);
     }

@@ -69,13 +69,15 @@ struct ce_bench_attend {
     float *out;     /* alike */
 };
 
-/* `queries` are as many as there are positions where those are fewer. */
+/* Keys and values in turn from copies of `cold_bytes` together. `queries` are as many
+ * as there are positions where those are fewer. */
 CE_MUST_CHECK enum ce_status ce_bench_attend_open(struct ce_bench_attend *attend,
                                                   const struct ce_kernels *kernels,
                                                   const struct ce_config *config,
                                                   enum ce_dtype dtype,
                                                   size_t positions,
                                                   size_t queries,
+                                                  size_t cold_bytes,
                                                   struct ce_error *err);
 double ce_bench_attend_flops(const struct ce_bench_attend *attend);
 /* All queries of all heads once, by all threads; takes a struct ce_bench_attend. */
@@ -114,9 +116,7 @@ int ce_bench_kernels_print_table(struct ce_bench_results *results);
 /* Numbers between -1 and 1. */
 void ce_bench_fill(float *x, size_t n);
 
-/* Copies of something so large that all together are more than four times the
- * last-level cache. */
-size_t ce_bench_cold_bytes(void);
-size_t ce_bench_copies(size_t bytes);
+/* So many copies of something of `bytes` are together at least `cold_bytes`. */
+size_t ce_bench_copies(size_t cold_bytes, size_t bytes);
 
 #endif

@@ -30,6 +30,7 @@ static size_t copy_bytes(const struct ce_kv_cache *cache)
 static enum ce_status open_cache(struct ce_bench_attend *attend,
                                  const struct ce_config *config,
                                  enum ce_dtype dtype,
+                                 size_t cold_bytes,
                                  struct ce_error *err)
 {
     struct ce_config copies = *config;
@@ -39,7 +40,7 @@ static enum ce_status open_cache(struct ce_bench_attend *attend,
     copies.layers = 1;
     ce_kv_cache_take(&attend->cache, &measure, &copies, dtype, attend->positions);
     attend->bytes = copy_bytes(&attend->cache);
-    copies.layers = ce_bench_copies(attend->bytes);
+    copies.layers = ce_bench_copies(cold_bytes, attend->bytes);
     ce_arena_measure(&measure);
     ce_kv_cache_take(&attend->cache, &measure, &copies, dtype, attend->positions);
     enum ce_status status = ce_arena_create(&attend->arena, measure.used, err);
@@ -57,6 +58,7 @@ enum ce_status ce_bench_attend_open(struct ce_bench_attend *attend,
                                     enum ce_dtype dtype,
                                     size_t positions,
                                     size_t queries,
+                                    size_t cold_bytes,
                                     struct ce_error *err)
 {
     *attend =
@@ -65,7 +67,7 @@ enum ce_status ce_bench_attend_open(struct ce_bench_attend *attend,
                                  .positions = positions,
                                  .queries = queries < positions ? queries : positions};
     const size_t values = attend->queries * config->heads * config->head_dim;
-    enum ce_status status = open_cache(attend, config, dtype, err);
+    enum ce_status status = open_cache(attend, config, dtype, cold_bytes, err);
 
     if (status != CE_OK) {
         return status;
