@@ -5,23 +5,14 @@
 #define CE_TEST_SCHEDULER_FIXTURE_H
 
 #include "allocations.h"
-#include "engine/likelihood.h"
-#include "engine/scheduler.h"
-#include "engine_fixture.h"
+#include "requests_alone.h"
 
 #include <math.h>
 #include <stdio.h>
 
 enum { QUESTIONS = 5, CHOICES = 4, TEXTS = 3, PROMPTS = 6 };
 enum { REQUESTS = QUESTIONS * CHOICES + TEXTS + PROMPTS };
-enum { MOST_TOKENS = 120, HEADER = 37, LONGEST = 128 };
-
-/* What has been heard of a request, or what must be. */
-struct results {
-    size_t count;
-    struct ce_new_token token[MOST_TOKENS];
-    enum ce_finish finish;
-};
+enum { HEADER = 37, LONGEST = 128 };
 
 /* A list of everything: choices of questions that begin with one header, texts that are
  * scored whole, prompts with and without the header. */
@@ -187,76 +178,15 @@ static struct ce_schedule_summary run(struct fixture *fixture, struct script *sc
     return summary;
 }
 
-/* ---- what the results must be, by steps of one sequence */
-
-static void score_alone(struct fixture *fixture,
-                        const struct script *script,
-                        size_t request,
-                        struct results *wanted)
-{
-    const struct ce_schedule_request *r = &script->request[request];
-    struct ce_sequence *sequence = fixture_sequence(fixture);
-    size_t vocab = ce_engine_vocab_size(fixture->engine);
-    float *logits = malloc(r->count * vocab * sizeof(logits[0]));
-
-    assert_non_null(logits);
-    memcpy(logits,
-           fixture_feed(fixture, sequence, r->tokens, r->count),
-           r->count * vocab * sizeof(logits[0]));
-    for (size_t i = r->count - r->scored; i < r->count; i++) {
-        float *row = logits + (i - 1) * vocab;
-        struct ce_new_token *token = &wanted->token[wanted->count++];
-
-        token->id = r->tokens[i];
-        token->most_likely = ce_sample_greedy(row, vocab);
-        token->logprob =
-            ce_log_probability(fixture->engine->kernels, row, vocab, token->id);
-    }
-    wanted->finish = CE_FINISH_SCORED;
-    ce_sequence_destroy(sequence);
-    free(logits);
-}
-
-static void generate_alone(struct fixture *fixture,
-                           const struct script *script,
-                           size_t request,
-                           struct results *wanted)
-{
-    static const struct ce_sampling greedy = {.temperature = 0};
-    const struct ce_schedule_request *r = &script->request[request];
-    const struct ce_sampling *sampling = r->sampling != NULL ? r->sampling : &greedy;
-    struct ce_sequence *sequence = fixture_sequence(fixture);
-    size_t vocab = ce_engine_vocab_size(fixture->engine);
-    struct ce_sampler sampler = {0};
-    const float *logits =
-        fixture_feed(fixture, sequence, r->tokens, r->count) + (r->count - 1) * vocab;
-
-    assert_int_equal(ce_sampler_create(&sampler, vocab, NULL), CE_OK);
-    while (wanted->count < r->max_new_tokens) {
-        struct ce_new_token *token = &wanted->token[wanted->count];
-
-        token->id =
-            ce_sample(&sampler, sampling, logits, vocab, r->key, wanted->count++);
-        token->most_likely = token->id;
-        logits = fixture_feed(fixture, sequence, &token->id, 1);
-    }
-    wanted->finish = CE_FINISH_LENGTH;
-    ce_sampler_destroy(&sampler);
-    ce_sequence_destroy(sequence);
-}
-
 /* Of the fixture's model; [REQUESTS], to be freed. */
 static struct results *find_wanted(struct fixture *fixture, const struct script *script)
 {
     struct results *wanted = calloc(REQUESTS, sizeof(wanted[0]));
+    const size_t vocab = ce_engine_vocab_size(fixture->engine);
 
     assert_non_null(wanted);
     for (size_t i = 0; i < REQUESTS; i++) {
-        if (script->request[i].scored > 0) {
-            score_alone(fixture, script, i, &wanted[i]);
-        } else {
-            generate_alone(fixture, script, i, &wanted[i]);
-        }
+        run_alone(fixture, &script->request[i], vocab, &wanted[i]);
     }
     return wanted;
 }

@@ -1,9 +1,7 @@
 /* A list of requests has the results of its requests alone, however they are mixed,
  * cut and shared; it drains and refuses as it is told, and keeps no page. */
 
-#include "engine/likelihood.h"
-#include "engine/scheduler.h"
-#include "engine_fixture.h"
+#include "requests_alone.h"
 
 #include <stdio.h>
 
@@ -12,20 +10,13 @@ enum {
     CHOICES = 3,
     GENERATIONS = 4,
     REQUESTS = QUESTIONS * CHOICES + 1 + GENERATIONS,
-    TEXT = 120, /* most tokens of a request */
-};
-
-struct outcome {
-    size_t results;
-    enum ce_finish finish;
-    struct ce_new_token token[TEXT];
 };
 
 struct script {
-    int32_t text[REQUESTS][TEXT];
+    int32_t text[REQUESTS][MOST_TOKENS];
     struct ce_schedule_request request[REQUESTS];
     struct ce_sampling sampling[2];
-    struct outcome outcome[REQUESTS];
+    struct results heard[REQUESTS];
     struct ce_schedule schedule;
     struct ce_schedule_summary summary;
     struct ce_schedule_state state; /* the last that was told */
@@ -45,14 +36,14 @@ static void on_tokens(void *context,
                       enum ce_finish finish)
 {
     struct script *script = context;
-    struct outcome *outcome = &script->outcome[request];
+    struct results *heard = &script->heard[request];
 
     assert_in_range(request, 0, REQUESTS - 1);
-    assert_int_equal(outcome->finish, CE_FINISH_NONE); /* nothing after the end */
-    assert_in_range(outcome->results + count, 1, TEXT);
-    memcpy(&outcome->token[outcome->results], tokens, count * sizeof(tokens[0]));
-    outcome->results += count;
-    outcome->finish = finish;
+    assert_int_equal(heard->finish, CE_FINISH_NONE); /* nothing after the end */
+    assert_in_range(heard->count + count, 1, MOST_TOKENS);
+    memcpy(&heard->token[heard->count], tokens, count * sizeof(tokens[0]));
+    heard->count += count;
+    heard->finish = finish;
 }
 
 static void on_step(void *context, const struct ce_schedule_state *state)
@@ -61,7 +52,7 @@ static void on_step(void *context, const struct ce_schedule_state *state)
     size_t done = 0;
 
     for (size_t i = 0; i < REQUESTS; i++) {
-        done += script->outcome[i].finish != CE_FINISH_NONE;
+        done += script->heard[i].finish != CE_FINISH_NONE;
     }
     assert_int_equal(state->done, done);
     assert_in_range(state->tokens, script->thief == NULL, state->room);
@@ -115,10 +106,10 @@ static size_t write_questions(struct script *script)
 
 static size_t write_window(struct script *script, size_t n)
 {
-    fixture_text(script->text[n], TEXT, 60);
+    fixture_text(script->text[n], MOST_TOKENS, 60);
     script->request[n] = (struct ce_schedule_request){.tokens = script->text[n],
-                                                      .count = TEXT,
-                                                      .scored = TEXT - 1,
+                                                      .count = MOST_TOKENS,
+                                                      .scored = MOST_TOKENS - 1,
                                                       .group = QUESTIONS};
     return n + 1;
 }
@@ -162,7 +153,7 @@ static void write_script(struct script *script)
 static enum ce_status
 try_run(struct fixture *fixture, struct script *script, struct ce_error *err)
 {
-    memset(script->outcome, 0, sizeof(script->outcome));
+    memset(script->heard, 0, sizeof(script->heard));
     script->state = (struct ce_schedule_state){0};
     script->calls = 0;
     return ce_schedule_run(fixture->engine, &script->schedule, &script->summary, err);
@@ -178,70 +169,14 @@ static void run(struct fixture *fixture, struct script *script)
 
 /* ---- the results of requests alone, by steps written out ---- */
 
-static void score_alone(struct fixture *fixture,
-                        const struct ce_schedule_request *request,
-                        struct outcome *outcome)
-{
-    struct ce_sequence *sequence = fixture_sequence(fixture);
-    size_t vocab = ce_engine_vocab_size(fixture->engine);
-    size_t first = request->count - 1 - request->scored;
-
-    (void)fixture_feed(fixture, sequence, request->tokens, request->count - 1);
-    for (size_t i = 0; i < request->scored; i++) {
-        float *row = fixture->engine->act.logits + (first + i) * vocab;
-        int32_t id = request->tokens[first + 1 + i];
-        int32_t most_likely = ce_sample_greedy(row, vocab);
-
-        outcome->token[i] = (struct ce_new_token){
-            id,
-            most_likely,
-            ce_log_probability(fixture->engine->kernels, row, vocab, id)};
-    }
-    outcome->results = request->scored;
-    outcome->finish = CE_FINISH_SCORED;
-    ce_sequence_destroy(sequence);
-}
-
-static void generate_alone(struct fixture *fixture,
-                           const struct ce_schedule_request *request,
-                           size_t vocab,
-                           struct outcome *outcome)
-{
-    struct ce_sequence *sequence = fixture_sequence(fixture);
-    struct ce_sampler sampler = {0};
-    size_t width = ce_engine_vocab_size(fixture->engine);
-    const float *logits =
-        fixture_feed(fixture, sequence, request->tokens, request->count) +
-        (request->count - 1) * width;
-
-    assert_int_equal(ce_sampler_create(&sampler, width, NULL), CE_OK);
-    for (size_t i = 0; i < request->max_new_tokens; i++) {
-        int32_t id =
-            ce_sample(&sampler, request->sampling, logits, vocab, request->key, i);
-
-        outcome->token[i] = (struct ce_new_token){.id = id, .most_likely = id};
-        logits = fixture_feed(fixture, sequence, &id, 1);
-    }
-    outcome->results = request->max_new_tokens;
-    outcome->finish = CE_FINISH_LENGTH;
-    ce_sampler_destroy(&sampler);
-    ce_sequence_destroy(sequence);
-}
-
-static void run_alone(struct script *script)
+static void run_all_alone(struct script *script)
 {
     struct fixture fixture;
 
     fixture_open(&fixture, (struct fixture_size){0});
     for (size_t i = 0; i < REQUESTS; i++) {
-        const struct ce_schedule_request *request = &script->request[i];
-
-        if (request->scored > 0) {
-            score_alone(&fixture, request, &script->outcome[i]);
-        } else {
-            generate_alone(
-                &fixture, request, script->schedule.vocab, &script->outcome[i]);
-        }
+        run_alone(
+            &fixture, &script->request[i], script->schedule.vocab, &script->heard[i]);
     }
     fixture_close(&fixture);
 }
@@ -250,8 +185,7 @@ static void
 assert_same(const struct script *got, const struct script *wanted, const char *how)
 {
     for (size_t i = 0; i < REQUESTS; i++) {
-        if (memcmp(&got->outcome[i], &wanted->outcome[i], sizeof(got->outcome[i])) !=
-            0) {
+        if (memcmp(&got->heard[i], &wanted->heard[i], sizeof(got->heard[i])) != 0) {
             fail_msg("%s: request %zu has other results", how, i);
         }
     }
@@ -267,7 +201,7 @@ static void results_are_those_of_requests_alone(void **state)
     struct fixture fixture;
 
     write_script(&wanted);
-    run_alone(&wanted);
+    run_all_alone(&wanted);
     write_script(&script);
     fixture_open(&fixture, (struct fixture_size){0});
     run(&fixture, &script);
@@ -304,7 +238,7 @@ static void results_do_not_depend_on_the_way(void **state)
     static struct script script;
 
     write_script(&wanted);
-    run_alone(&wanted);
+    run_all_alone(&wanted);
     for (size_t w = 0; w < sizeof(ways) / sizeof(ways[0]); w++) {
         struct fixture fixture;
         char how[32];
@@ -394,13 +328,13 @@ check_drain(struct fixture *fixture, struct script *script, const struct script 
     assert_int_equal(script->summary.pace, CE_PACE_DRAIN);
     assert_int_equal(script->state.running, 0);
     for (size_t i = 0; i < REQUESTS; i++) {
-        const struct outcome *outcome = &script->outcome[i];
+        const struct results *heard = &script->heard[i];
 
-        if (outcome->finish != CE_FINISH_NONE) {
-            assert_memory_equal(outcome, &wanted->outcome[i], sizeof(*outcome));
+        if (heard->finish != CE_FINISH_NONE) {
+            assert_memory_equal(heard, &wanted->heard[i], sizeof(*heard));
             ended++;
         } else {
-            assert_int_equal(outcome->results, 0); /* it had not begun */
+            assert_int_equal(heard->count, 0); /* it had not begun */
         }
     }
     assert_int_equal(script->summary.done, ended);
@@ -416,7 +350,7 @@ static void a_drain_finishes_what_runs(void **state)
     struct fixture fixture;
 
     write_script(&wanted);
-    run_alone(&wanted);
+    run_all_alone(&wanted);
     write_script(&script);
     script.schedule.most_sequences = 3;
     script.pace = CE_PACE_DRAIN;
@@ -460,7 +394,7 @@ static void check_refused(struct fixture *fixture,
 
     assert_fails(try_run(fixture, script, &err), status, words, &err);
     for (size_t i = 0; i < REQUESTS; i++) {
-        assert_int_equal(script->outcome[i].results, 0);
+        assert_int_equal(script->heard[i].count, 0);
     }
     assert_int_equal(script->calls, 0);
     assert_int_equal(fixture->engine->cache.free_pages, fixture->engine->cache.pages);
@@ -491,7 +425,7 @@ static void requests_that_make_no_sense_are_refused(void **state)
     check_refused(&fixture, &script, CE_ERR_NOMEM, "may take 144 tokens");
     script.request[REQUESTS - 1].max_new_tokens = 128 - 59;
     run(&fixture, &script);
-    assert_int_equal(script.outcome[REQUESTS - 1].results, 128 - 59);
+    assert_int_equal(script.heard[REQUESTS - 1].count, 128 - 59);
     fixture_close(&fixture);
 }
 
@@ -516,12 +450,12 @@ static void the_context_bounds_a_request(void **state)
     request->count = 1025;
     request->scored = 3;
     run(&fixture, &script);
-    assert_int_equal(script.outcome[2].finish, CE_FINISH_SCORED);
+    assert_int_equal(script.heard[2].finish, CE_FINISH_SCORED);
     *request = (struct ce_schedule_request){
         .tokens = text, .count = 1021, .max_new_tokens = 500};
     run(&fixture, &script);
-    assert_int_equal(script.outcome[2].results, 3);
-    assert_int_equal(script.outcome[2].finish, CE_FINISH_LENGTH);
+    assert_int_equal(script.heard[2].count, 3);
+    assert_int_equal(script.heard[2].finish, CE_FINISH_LENGTH);
     fixture_close(&fixture);
 }
 
