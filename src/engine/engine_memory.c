@@ -92,7 +92,6 @@ void ce_engine_take(struct ce_engine *engine, struct ce_arena *arena)
         arena, engine->options.step_tokens, engine->config.hidden_size * sizeof(float));
     take_moe(engine, arena);
     ce_dense_take(engine, arena);
-    engine->plan.scratch = arena->used - engine->plan.cache;
 }
 
 /* A sum that stays at the largest size instead of wrapping to a small one. */
@@ -173,6 +172,7 @@ void ce_engine_measure(struct ce_engine *engine, const struct ce_weights *weight
     struct ce_arena measure = {0};
 
     measure_largest(engine, &measure);
+    plan->scratch = measure.used - plan->cache;
     plan->dense = weights_plan->dense_bytes;
     plan->experts = weights_plan->expert_bytes;
     plan->compressed = weights_plan->compressed_bytes;

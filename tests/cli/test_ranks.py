@@ -214,7 +214,8 @@ class SlowInput(cemoe.TestCase):
         if cemoe.QUICK:
             self.skipTest("takes twice the deadline")
         self.wait_for_rank_0()
-        time.sleep(2 * self.DEADLINE)
+        with self.assertRaises(subprocess.TimeoutExpired):  # nobody ends meanwhile
+            self.job.wait(timeout=2 * self.DEADLINE)
         out, err = self.job.communicate(b"Question: A", timeout=cemoe.SECONDS)
         self.assertEqual(self.job.returncode, 0, err)
         self.assertTrue(out.startswith(b"Question: A"), out)

@@ -100,10 +100,15 @@ def case_launchers(bench):
 
 
 def check_twice(hosts, bench, job):
-    """What is complete is not run again; what lacks a parameter says so."""
+    """What is complete is not run again, nor taken for another job's; what lacks a parameter says so."""
     again = hosts.submit("chain.sbatch", job.folder, **bench.settings(job.folder / "out"))
     if again.end() != [0] or "complete: " not in again.log():
         again.fail("run again")
+    for script in ("chain.sbatch", "one-node.sbatch"):
+        other = hosts.submit(script, job.folder, **bench.settings(job.folder / "out", CEMOE_EVAL_OPTIONS="--limit 3",
+                                                                  CEMOE_MAX_FAILURES=1))
+        if other.end() != [1] or "complete: " in other.log().split(f"job {other.number}:", 1)[1]:
+            other.fail("another job in a directory that is complete:", script)
     bare = hosts.submit("one-node.sbatch", bench.folder)
     if bare.end() != [2] or "CEMOE_MODEL is not set" not in bare.log():
         bare.fail("without parameters")

@@ -80,6 +80,32 @@ static void choices_have_the_bits_of_their_engines(void **state)
     fixture_close(&switched);
 }
 
+/* The plan of an engine that may change is that of its largest choice, and no choice
+ * takes more. */
+static void memory_for_every_choice_is_planned(void **state)
+{
+    (void)state;
+    static const struct choice choices[] = {{2, 0}, {0, 2}, {3, 0}, {0, 0}};
+    struct fixture switched;
+    struct fixture whole;
+    struct ce_error err = {.text = ""};
+
+    open_engine(&switched, choices[0], FIXTURE_TABLES, true);
+    open_engine(&whole, (struct choice){0, 0}, FIXTURE_TABLES, false);
+    assert_true(switched.engine->plan.scratch >= whole.engine->plan.scratch);
+    for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
+        assert_ok(
+            ce_engine_choose_mains(
+                switched.engine, choices[i].compressed, choices[i].truncated, &err),
+            &err);
+        assert_in_range(switched.engine->arena.used,
+                        1,
+                        switched.engine->plan.cache + switched.engine->plan.scratch);
+    }
+    fixture_close(&whole);
+    fixture_close(&switched);
+}
+
 /* Pages of a text are not found again by another model. */
 static void pages_do_not_outlive_a_choice(void **state)
 {
@@ -156,6 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(choices_have_the_bits_of_their_engines),
+        cmocka_unit_test(memory_for_every_choice_is_planned),
         cmocka_unit_test(pages_do_not_outlive_a_choice),
         cmocka_unit_test(impossible_choices_are_refused),
     };
