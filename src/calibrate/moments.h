@@ -34,8 +34,9 @@ struct ce_moments {
     float *origin_y;       /* [hidden] */
     double *sum_x;         /* [inputs], sum w (x - ox) */
     double *sum_y;         /* [hidden], sum w (y - oy) */
-    float *xx; /* [inputs][inputs], from the diagonal on; below it: anything */
-    float *xy; /* [inputs][hidden] */
+    float *xx;       /* [inputs][inputs], from the diagonal on; below it: anything */
+    float *xy;       /* [inputs][hidden] */
+    double *squares; /* [2][hidden], the parts of yy and total of one call */
 };
 
 /* Rows of one expert; strides count floats. */
