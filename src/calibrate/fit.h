@@ -28,7 +28,7 @@
 
 enum ce_fit_status {
     CE_FIT_FULL = 0, /* all ranks up to most_rank */
-    CE_FIT_SHRUNK,   /* fewer: not enough rows for more */
+    CE_FIT_SHRUNK,   /* fewer: not enough rows for more, or inputs that do not vary */
     CE_FIT_CONSTANT, /* too few rows for a map: a constant, drawn to the layer's mean */
     CE_FIT_UNSEEN,   /* no row at all: the layer's mean */
 };
@@ -55,6 +55,7 @@ struct ce_fit {
     double total; /* sum w |y|^2 of these: the error without the expert */
     size_t heldout_rows;
     double heldout_weight;
+    double heldout_effective_rows;
     double heldout_total;
 
     float *u;      /* [most_rank][hidden]: row i is column i of U, so a smaller r is a
@@ -100,7 +101,7 @@ CE_MUST_CHECK enum ce_status ce_fit_solve(struct ce_fit *fit,
  * there are enough of these rows, else the fitted ones, corrected for what was fitted.
  */
 double ce_fit_expected_error(const struct ce_fit *fit, size_t rank);
-/* The same of dropping the expert. */
+/* What dropping the expert costs on all rows. */
 double ce_fit_expected_total(const struct ce_fit *fit);
 
 /* "full", "shrunk", "constant", "unseen" */
