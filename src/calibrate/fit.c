@@ -135,7 +135,7 @@ static void draw_to_layer(const struct solve *s)
         double layer = s->options->layer_mean[j];
 
         for (size_t k = 0; k < neurons->count; k++) {
-            layer -= neurons->down[neurons->kept[k] * d + j] * work->mean_h[k];
+            layer -= (double)neurons->down[neurons->kept[k] * d + j] * work->mean_h[k];
         }
         work->mean_y[j] = own * work->mean_y[j] + (1 - own) * layer;
     }
@@ -243,8 +243,9 @@ static bool inputs_vary(const struct ce_moments *m)
 
     for (size_t i = 0; i < m->hidden; i++) {
         const double shift = m->sum_x[i] / m->weight;
-        const double mean = m->origin_x[i] + shift;
-        const double variance = m->xx[i * m->inputs + i] / m->weight - shift * shift;
+        const double mean = (double)m->origin_x[i] + shift;
+        const double variance =
+            (double)m->xx[i * m->inputs + i] / m->weight - shift * shift;
 
         about_mean += variance;
         about_zero += variance + mean * mean;

@@ -65,16 +65,16 @@ void ce_fit_view_set_means(const struct ce_fit_view *view)
     struct ce_fit_work *work = view->work;
 
     for (size_t i = 0; i < m->hidden; i++) {
-        work->mean_x[i] = m->origin_x[i] + m->sum_x[i] / m->weight;
-        work->mean_y[i] = m->origin_y[i] + m->sum_y[i] / m->weight;
+        work->mean_x[i] = (double)m->origin_x[i] + m->sum_x[i] / m->weight;
+        work->mean_y[i] = (double)m->origin_y[i] + m->sum_y[i] / m->weight;
     }
     for (size_t k = 0; k < view->neurons->count; k++) {
         const size_t input = input_of(view, k);
         const float *down = view->neurons->down + view->neurons->kept[k] * m->hidden;
 
-        work->mean_h[k] = m->origin_x[input] + m->sum_x[input] / m->weight;
+        work->mean_h[k] = (double)m->origin_x[input] + m->sum_x[input] / m->weight;
         for (size_t j = 0; j < m->hidden; j++) {
-            work->mean_y[j] -= down[j] * work->mean_h[k];
+            work->mean_y[j] -= (double)down[j] * work->mean_h[k];
         }
     }
 }
@@ -86,16 +86,17 @@ void ce_fit_view_begin(const struct ce_fit_view *view)
     const size_t d = m->hidden;
 
     for (size_t i = 0; i < d; i++) {
-        work->shift_x[i] = work->mean_x[i] - m->origin_x[i];
-        work->shift_y[i] = work->mean_y[i] - m->origin_y[i];
+        work->shift_x[i] = work->mean_x[i] - (double)m->origin_x[i];
+        work->shift_y[i] = work->mean_y[i] - (double)m->origin_y[i];
     }
     for (size_t k = 0; k < view->neurons->count; k++) {
         const float *down = view->neurons->down + view->neurons->kept[k] * d;
 
-        work->shift_h[k] = work->mean_h[k] - m->origin_x[input_of(view, k)];
+        work->shift_h[k] = work->mean_h[k] - (double)m->origin_x[input_of(view, k)];
         for (size_t j = 0; j < d; j++) {
             work->down[k * d + j] = down[j];
-            work->shift_y[j] += down[j] * work->mean_h[k]; /* y has that part still */
+            work->shift_y[j] +=
+                (double)down[j] * work->mean_h[k]; /* y has that part still */
         }
     }
 }
@@ -112,7 +113,7 @@ bool ce_fit_view_inputs(const struct ce_fit_view *view, double *out)
         double *to = out + i * m->hidden;
 
         for (size_t j = i; j < m->hidden; j++) {
-            to[j] = from[j] + shift[i] * (m->weight * shift[j] - sum[j]) -
+            to[j] = (double)from[j] + shift[i] * (m->weight * shift[j] - sum[j]) -
                     sum[i] * shift[j];
             finite &= isfinite(to[j]) != 0;
         }
@@ -132,7 +133,7 @@ static void fill_with_neurons(const struct ce_fit_view *view, double *out)
             const size_t input = input_of(view, k);
 
             out[i * count + k] =
-                m->xx[i * m->inputs + input] +
+                (double)m->xx[i * m->inputs + input] +
                 work->shift_x[i] * (m->weight * work->shift_h[k] - m->sum_x[input]) -
                 m->sum_x[i] * work->shift_h[k];
         }
@@ -154,7 +155,7 @@ bool ce_fit_view_products(const struct ce_fit_view *view, double *out)
         double *to = out + i * d;
 
         for (size_t j = 0; j < d; j++) {
-            to[j] = from[j] + shift_i * (m->weight * shift[j] - m->sum_y[j]) -
+            to[j] = (double)from[j] + shift_i * (m->weight * shift[j] - m->sum_y[j]) -
                     m->sum_x[i] * shift[j];
             finite &= isfinite(to[j]) != 0;
         }
@@ -177,7 +178,8 @@ static double neuron_with_outputs(const struct ce_fit_view *view, size_t k)
 
     for (size_t j = 0; j < m->hidden; j++) {
         const double value =
-            hy[j] + work->shift_h[k] * (m->weight * work->shift_y[j] - m->sum_y[j]) -
+            (double)hy[j] +
+            work->shift_h[k] * (m->weight * work->shift_y[j] - m->sum_y[j]) -
             m->sum_x[input] * work->shift_y[j];
 
         sum += work->down[k * m->hidden + j] * value;
@@ -194,7 +196,7 @@ static double neuron_with_neuron(const struct ce_fit_view *view, size_t k, size_
     const size_t b = input_of(view, l);
     const float hh = a <= b ? m->xx[a * m->inputs + b] : m->xx[b * m->inputs + a];
     const double value =
-        hh + work->shift_h[k] * (m->weight * work->shift_h[l] - m->sum_x[b]) -
+        (double)hh + work->shift_h[k] * (m->weight * work->shift_h[l] - m->sum_x[b]) -
         m->sum_x[a] * work->shift_h[l];
     double down = 0;
 

@@ -113,12 +113,12 @@ static void set_origin(const struct strip *s, const float *weights, size_t rows)
     float values[STRIP];
 
     for (size_t i = 0; i < rows; i++) {
-        const double w = (double)weights[i] * weights[i];
+        const double w = (double)weights[i] * (double)weights[i];
 
         load(values, s, i);
         weight += w;
         for (size_t j = 0; j < s->count; j++) {
-            sums[j] += w * values[j];
+            sums[j] += w * (double)values[j];
         }
     }
     for (size_t j = 0; j < s->count; j++) {
@@ -140,11 +140,11 @@ static void scale(const struct strip *s, const float *weights, size_t rows)
         load(values, s, i);
         for (size_t j = 0; j < s->count; j++) {
             const float scaled = a * (values[j] - s->origin[j]);
-            const double whole = (double)a * values[j];
+            const double whole = (double)a * (double)values[j];
 
             to[j] = scaled;
-            sums[j] += (double)a * scaled;
-            squares[j] += (double)scaled * scaled;
+            sums[j] += (double)a * (double)scaled;
+            squares[j] += (double)scaled * (double)scaled;
             totals[j] += whole * whole;
         }
     }
@@ -322,7 +322,7 @@ enum ce_status ce_moments_add(struct ce_moments *moments,
     double squares = 0;
 
     for (size_t i = 0; i < rows->rows; i++) {
-        const double w = (double)rows->weights[i] * rows->weights[i];
+        const double w = (double)rows->weights[i] * (double)rows->weights[i];
 
         counted += w != 0;
         weight += w;
@@ -366,10 +366,10 @@ static void merge_row(float *to,
                       double weight)
 {
     for (size_t j = first; j < side->count; j++) {
-        const double q = (double)side->other_origin[j] - side->origin[j];
+        const double q = (double)side->other_origin[j] - (double)side->origin[j];
 
-        to[j] = (float)(to[j] + from[j] + p * (side->other_sum[j] + weight * q) +
-                        q * sum_x);
+        to[j] = (float)((double)to[j] + (double)from[j] +
+                        p * (side->other_sum[j] + weight * q) + q * sum_x);
     }
 }
 
@@ -380,7 +380,7 @@ static void merge_products(struct ce_moments *m, const struct ce_moments *other)
     const double weight = other->weight;
 
     for (size_t i = 0; i < m->inputs; i++) {
-        const double p = (double)other->origin_x[i] - m->origin_x[i];
+        const double p = (double)other->origin_x[i] - (double)m->origin_x[i];
         const double sum = other->sum_x[i];
         const size_t in_xx = i * m->inputs;
         const size_t in_xy = i * m->hidden;
@@ -393,7 +393,7 @@ static void merge_products(struct ce_moments *m, const struct ce_moments *other)
 static void merge_sums(double *sum, const struct side *side, double weight)
 {
     for (size_t i = 0; i < side->count; i++) {
-        const double shift = (double)side->other_origin[i] - side->origin[i];
+        const double shift = (double)side->other_origin[i] - (double)side->origin[i];
 
         sum[i] += side->other_sum[i] + weight * shift;
     }
@@ -412,7 +412,7 @@ void ce_moments_merge(struct ce_moments *moments, const struct ce_moments *other
     }
     merge_products(m, o);
     for (size_t j = 0; j < m->hidden; j++) {
-        const double shift = (double)o->origin_y[j] - m->origin_y[j];
+        const double shift = (double)o->origin_y[j] - (double)m->origin_y[j];
 
         m->yy += shift * (2 * o->sum_y[j] + o->weight * shift);
     }
@@ -430,7 +430,7 @@ double ce_moments_add_outputs(const struct ce_moments *moments, double *sum)
     const struct ce_moments *m = moments;
 
     for (size_t j = 0; j < m->hidden; j++) {
-        sum[j] += m->sum_y[j] + m->weight * m->origin_y[j];
+        sum[j] += m->sum_y[j] + m->weight * (double)m->origin_y[j];
     }
     return m->weight;
 }
