@@ -11,18 +11,20 @@
 
 #include "base/status.h"
 #include "calibrate/fit.h"
+#include "model/safetensors.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
 struct ce_compressed_file; /* what is to be written */
 
-/* Facts of the file's metadata: the first five are written as the format names them. */
+/* Of the file's metadata. */
 struct ce_compressed_file_facts {
-    unsigned n_ce;
-    uint64_t fingerprint;               /* of the model */
-    size_t count;                       /* of provenance */
-    const char *const (*provenance)[2]; /* [count] key and value */
+    size_t n_ce;
+    uint64_t fingerprint; /* of the model */
+    const struct ce_safetensors_text
+        *provenance; /* where it comes from, in any words */
+    size_t provenance_count;
 };
 
 CE_MUST_CHECK enum ce_status ce_compressed_file_create(struct ce_compressed_file **file,
@@ -41,7 +43,7 @@ struct ce_compressed_file_neurons {
 
 /* Rounds U and V of rank `rank` <= fit->rank to BF16 and forms b with the rounded ones.
  * `neurons` may be NULL. CE_ERR_NUMERIC when something rounds to infinity, naming layer
- * and expert; CE_ERR_ARG when the expert is there already. */
+ * and expert. An expert that is added twice makes the writing fail. */
 CE_MUST_CHECK enum ce_status
 ce_compressed_file_add(struct ce_compressed_file *file,
                        size_t layer,
