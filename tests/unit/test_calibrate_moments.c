@@ -314,5 +314,5 @@ int main(void)
         cmocka_unit_test(a_set_that_does_not_fit_is_refused),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name("calibrate.moments", tests, NULL, NULL);
 }
