@@ -7,10 +7,11 @@ ROWS is what `cemoe calibrate --dump-layer L --dump ROWS` writes: for every expe
 its metadata say which ridges were tried and up to which rank.
 
 For each expert: w = a^2, ridge regression of y on x about the weighted means for every ridge, cut by a singular value decomposition in the
-metric of the inputs; of the ridges the one with the least error on the held-out rows at the highest rank; then U and V rounded to BF16, and
-b from those.  All in float64, with no moments and no code in common with cemoe.  Compared are the matrix U V, relative in the metric of the
-inputs, and b, relative to the mean output's length.  The error both leave on the held-out rows is printed as a share of the layer's without
-experts.  Exit: 0 agrees, 3 above the tolerance, 1 failed, 2 wrong usage.
+metric of the inputs; of the ridges the one with the least error on the held-out rows at the highest rank; then U and V rounded to BF16.
+All in float64, with no moments and no code in common with cemoe.  Compared are the matrix U V, relative in the metric of the inputs, and b,
+which is the mean output less what the file's U V makes of the mean input: beyond the rounding of b to BF16, relative to its length.  The
+error both leave on the held-out rows is printed as a share of the layer's without experts.
+Exit: 0 agrees, 3 above the tolerance, 1 failed, 2 wrong usage.
 """
 import argparse
 import json
@@ -88,10 +89,11 @@ def check_layer(rows, written, metadata, layer, tolerance):
         part = {name: written.get(f"model.layers.{layer}.mlp.affine.{e}.{name}") for name in "uvb"}
         if part["b"] is None:
             sys.exit(f"layer {layer} has no expert {e}")
-        matrix, b, note = fit_expert(fit, other, part, ridges, int(metadata["most_rank"]), layer_mean)
+        matrix, mean_x, mean_y, note = fit_expert(fit, other, part, ridges, int(metadata["most_rank"]), layer_mean)
         found = np.zeros_like(matrix) if part["u"] is None else \
             part["v"].T.astype(np.float64) @ part["u"].T.astype(np.float64)
-        difference = compare(fit, matrix, b, found, part["b"])
+        b = mean_y - mean_x @ matrix
+        difference = max(compare_matrices(fit, matrix, found), compare_constants(mean_y - mean_x @ found, part["b"]))
         worst = max(worst, (difference, e), key=lambda pair: pair[0])
         errors += other.error(np.zeros_like(matrix), 0), other.error(found, part["b"]), other.error(matrix, b)
         print(f"expert {e:3}: {len(fit.w):6} rows, {note}, differs by {difference:.1e}")
@@ -101,7 +103,7 @@ def check_layer(rows, written, metadata, layer, tolerance):
 
 
 def fit_expert(fit, heldout, part, ridges, most_rank, layer_mean):
-    """The matrix [in, out] and b that the file should have, and what they are."""
+    """The matrix [in, out] that the file should have, the means b comes from, and what they are."""
     width = fit.x.shape[1]
     written_rank = 0 if part["u"] is None else part["u"].shape[1]
     n = fit.effective()
@@ -109,18 +111,17 @@ def fit_expert(fit, heldout, part, ridges, most_rank, layer_mean):
     if allowed == 0 and most_rank > 0:
         mean = fit.means()[1] if n > 0 else 0
         b = (n * mean + PRIOR_ROWS * layer_mean) / (n + PRIOR_ROWS)
-        return np.zeros((width, width)), round_bf16(b), "a constant"
+        return np.zeros((width, width)), np.zeros(width), b, "a constant"
     mean_x, mean_y = fit.means()
     if written_rank == 0:
-        return np.zeros((width, width)), round_bf16(mean_y), "rank   0"
+        return np.zeros((width, width)), mean_x, mean_y, "rank   0"
     best = min((ridge_fit(fit, heldout, ridge, allowed, mean_x, mean_y) for ridge in choose_ridges(ridges, heldout)),
                key=lambda found: found[0])
     _, ridge, u, v = best
     u, v = u[:, :written_rank], v[:written_rank]
     signs = np.sign((u * part["u"]).sum(0))  # of singular vectors: anybody's choice
-    u, v = round_bf16(u * signs), round_bf16(v * signs[:, None])
-    matrix = v.T @ u.T
-    return matrix, round_bf16(mean_y - mean_x @ matrix), f"rank {written_rank:3}, ridge {ridge:g}"
+    matrix = round_bf16(v * signs[:, None]).T @ round_bf16(u * signs).T
+    return matrix, mean_x, mean_y, f"rank {written_rank:3}, ridge {ridge:g}"
 
 
 def choose_ridges(ridges, heldout):
@@ -141,12 +142,16 @@ def ridge_fit(fit, heldout, ridge, rank, mean_x, mean_y):
     return error, ridge, u, v
 
 
-def compare(fit, matrix, b, found, found_b):
+def compare_matrices(fit, matrix, found):
     def length(m):
         return np.sqrt(fit.w @ ((fit.x @ m) ** 2).sum(1))
 
-    of_matrix = length(found - matrix) / length(matrix) if matrix.any() else float(found.any())
-    return max(of_matrix, np.linalg.norm(found_b - b) / np.linalg.norm(b))
+    return length(found - matrix) / length(matrix) if matrix.any() else float(found.any())
+
+
+def compare_constants(b, found):
+    beyond = np.maximum(np.abs(found - b) - 2.0 ** -8 * np.abs(b), 0)
+    return np.linalg.norm(beyond) / np.linalg.norm(b)
 
 
 if __name__ == "__main__":
