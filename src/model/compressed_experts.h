@@ -30,6 +30,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What the metadata say in `format` and `version`, in files of this program. */
+#define CE_COMPRESSED_FORMAT  "cemoe.compressed_experts"
+#define CE_COMPRESSED_VERSION "1"
+
 enum ce_compressed_kind {
     CE_COMPRESSED_NONE = 0,
     CE_COMPRESSED_SCALING,
@@ -76,7 +80,7 @@ ce_compressed_experts_plan(struct ce_compressed_experts *plan,
                            struct ce_error *err);
 
 /* Plans, takes the memory and copies; the file is not needed afterwards. Errors: also
- * CE_ERR_NUMERIC for a value that is not finite. On failure still to be destroyed. */
+ * for a value that is not finite. On failure still to be destroyed. */
 CE_MUST_CHECK enum ce_status
 ce_compressed_experts_load(struct ce_compressed_experts *experts,
                            const struct ce_safetensors *file,
