@@ -281,19 +281,20 @@ ce_forward(struct ce_engine *engine, enum ce_status status, struct ce_error *err
 
 enum ce_status ce_forward_layer(struct ce_engine *engine,
                                 size_t layer,
-                                float *hidden,
+                                const float *before,
+                                float *after,
                                 enum ce_status status,
                                 struct ce_error *err)
 {
     engine->transport->activity.layer = layer;
-    status = begin(engine, layer > 0 ? hidden : NULL, status, err);
+    status = begin(engine, layer > 0 ? before : NULL, status, err);
     status = run_layer(engine, layer, status, err);
     if (status == CE_OK) {
         status = check_hidden(engine, layer, "MoE", err);
     }
     status = end(engine, status, err);
-    if (status == CE_OK) {
-        memcpy(hidden,
+    if (status == CE_OK && after != NULL) {
+        memcpy(after,
                engine->act.hidden,
                engine->batch.tokens * engine->config.hidden_size * sizeof(float));
     }

@@ -207,7 +207,8 @@ enum ce_status ce_engine_step_layer(struct ce_engine *engine,
                                     const struct ce_step_item *items,
                                     size_t count,
                                     size_t layer,
-                                    float *hidden,
+                                    const float *before,
+                                    float *after,
                                     struct ce_error *err)
 {
     enum ce_status status = check_whole(items, count, err);
@@ -216,7 +217,7 @@ enum ce_status ce_engine_step_layer(struct ce_engine *engine,
     if (status == CE_OK) {
         status = build_batch(engine, items, count, err);
     }
-    status = ce_forward_layer(engine, layer, hidden, status, err);
+    status = ce_forward_layer(engine, layer, before, after, status, err);
     for (size_t i = 0; i < count; i++) {
         ce_sequence_release(&engine->cache, items[i].sequence);
     }

@@ -433,11 +433,7 @@ static void show_segment(const struct ce_tile *tile, size_t layer_index, size_t 
 /* Of a tile whose results have no weights yet. */
 static void show_tile(const struct ce_tile *tile, size_t layer_index)
 {
-    if (tile->experts->observer.see == NULL) {
-        return;
-    }
-#pragma omp parallel for schedule(dynamic)
-    for (size_t i = 0; i < tile->segments; i++) {
+    for (size_t i = 0; tile->experts->observer.see != NULL && i < tile->segments; i++) {
         show_segment(tile, layer_index, i);
     }
 }
