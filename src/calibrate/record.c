@@ -23,15 +23,15 @@ struct head {
     double heldout_total;
 };
 
-/* The arrays of a record, wherever its memory is. */
-struct arrays {
-    unsigned char *error;
-    unsigned char *heldout_error;
-    unsigned char *u;
-    unsigned char *v;
-    unsigned char *mean_x;
-    unsigned char *mean_y;
-    unsigned char *end;
+/* Where the arrays of a record begin. */
+struct layout {
+    size_t error;
+    size_t heldout_error;
+    size_t u;
+    size_t v;
+    size_t mean_x;
+    size_t mean_y;
+    size_t end;
 };
 
 static size_t whole_words(size_t bytes)
@@ -39,28 +39,25 @@ static size_t whole_words(size_t bytes)
     return (bytes + 7) / 8 * 8;
 }
 
-static struct arrays find_arrays(unsigned char *record, struct ce_record_shape shape)
+static struct layout find_layout(struct ce_record_shape shape)
 {
     const size_t errors = (shape.most_rank + 1) * sizeof(double);
     const size_t maps = whole_words(shape.most_rank * shape.hidden * sizeof(float));
     const size_t means = whole_words(shape.hidden * sizeof(float));
-    struct arrays arrays;
+    struct layout layout = {.error = sizeof(struct head)};
 
-    arrays.error = record + sizeof(struct head);
-    arrays.heldout_error = arrays.error + errors;
-    arrays.u = arrays.heldout_error + errors;
-    arrays.v = arrays.u + maps;
-    arrays.mean_x = arrays.v + maps;
-    arrays.mean_y = arrays.mean_x + means;
-    arrays.end = arrays.mean_y + means;
-    return arrays;
+    layout.heldout_error = layout.error + errors;
+    layout.u = layout.heldout_error + errors;
+    layout.v = layout.u + maps;
+    layout.mean_x = layout.v + maps;
+    layout.mean_y = layout.mean_x + means;
+    layout.end = layout.mean_y + means;
+    return layout;
 }
 
 size_t ce_record_bytes(struct ce_record_shape shape)
 {
-    unsigned char *const nowhere = NULL;
-
-    return (size_t)(find_arrays(nowhere, shape).end - nowhere);
+    return find_layout(shape).end;
 }
 
 static struct head head_of(const struct ce_fit *fit, size_t expert)
@@ -88,21 +85,20 @@ void ce_record_write(void *record,
                      const struct ce_fit *fit)
 {
     const struct head head = head_of(fit, expert);
-    const struct arrays arrays = find_arrays(record, shape);
+    const struct layout at = find_layout(shape);
     const size_t errors = (fit->rank + 1) * sizeof(double);
     const size_t maps = fit->rank * shape.hidden * sizeof(float);
     const size_t means = shape.hidden * sizeof(float);
+    unsigned char *bytes = record;
 
-    memset(record,
-           0,
-           ce_record_bytes(shape)); /* what is not valid has no bits of its own */
-    memcpy(record, &head, sizeof(head));
-    memcpy(arrays.error, fit->error, errors);
-    memcpy(arrays.heldout_error, fit->heldout_error, errors);
-    memcpy(arrays.u, fit->u, maps);
-    memcpy(arrays.v, fit->v, maps);
-    memcpy(arrays.mean_x, fit->mean_x, means);
-    memcpy(arrays.mean_y, fit->mean_y, means);
+    memset(bytes, 0, at.end); /* what is not valid has no bits of its own */
+    memcpy(bytes, &head, sizeof(head));
+    memcpy(bytes + at.error, fit->error, errors);
+    memcpy(bytes + at.heldout_error, fit->heldout_error, errors);
+    memcpy(bytes + at.u, fit->u, maps);
+    memcpy(bytes + at.v, fit->v, maps);
+    memcpy(bytes + at.mean_x, fit->mean_x, means);
+    memcpy(bytes + at.mean_y, fit->mean_y, means);
 }
 
 static bool
@@ -116,13 +112,24 @@ head_is_good(const struct head *head, struct ce_record_shape shape, size_t exper
            isfinite(head->heldout_effective_rows) && isfinite(head->heldout_total);
 }
 
+static bool errors_are_good(const struct ce_fit *fit)
+{
+    for (size_t r = 0; r <= fit->rank; r++) {
+        if (!isfinite(fit->error[r]) || !isfinite(fit->heldout_error[r])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 enum ce_status ce_record_read(struct ce_fit *fit,
                               void *record,
                               struct ce_record_shape shape,
                               size_t expert,
                               struct ce_error *err)
 {
-    const struct arrays arrays = find_arrays(record, shape);
+    const struct layout at = find_layout(shape);
+    unsigned char *bytes = record;
     struct head head;
 
     memcpy(&head, record, sizeof(head));
@@ -132,25 +139,30 @@ enum ce_status ce_record_read(struct ce_fit *fit,
                        "the fit of expert %zu is none, or of another shape",
                        expert);
     }
-    *fit = (struct ce_fit){.hidden = shape.hidden,
-                           .most_rank = shape.most_rank,
-                           .status = (enum ce_fit_status)head.status,
-                           .rank = (size_t)head.rank,
-                           .ridge = head.ridge,
-                           .regularised = head.regularised != 0,
-                           .rows = (size_t)head.rows,
-                           .weight = head.weight,
-                           .effective_rows = head.effective_rows,
-                           .total = head.total,
-                           .heldout_rows = (size_t)head.heldout_rows,
-                           .heldout_weight = head.heldout_weight,
-                           .heldout_effective_rows = head.heldout_effective_rows,
-                           .heldout_total = head.heldout_total,
-                           .u = (float *)(void *)arrays.u,
-                           .v = (float *)(void *)arrays.v,
-                           .mean_x = (float *)(void *)arrays.mean_x,
-                           .mean_y = (float *)(void *)arrays.mean_y,
-                           .error = (double *)(void *)arrays.error,
-                           .heldout_error = (double *)(void *)arrays.heldout_error};
+    *fit =
+        (struct ce_fit){.hidden = shape.hidden,
+                        .most_rank = shape.most_rank,
+                        .status = (enum ce_fit_status)head.status,
+                        .rank = (size_t)head.rank,
+                        .ridge = head.ridge,
+                        .regularised = head.regularised != 0,
+                        .rows = (size_t)head.rows,
+                        .weight = head.weight,
+                        .effective_rows = head.effective_rows,
+                        .total = head.total,
+                        .heldout_rows = (size_t)head.heldout_rows,
+                        .heldout_weight = head.heldout_weight,
+                        .heldout_effective_rows = head.heldout_effective_rows,
+                        .heldout_total = head.heldout_total,
+                        .u = (float *)(void *)(bytes + at.u),
+                        .v = (float *)(void *)(bytes + at.v),
+                        .mean_x = (float *)(void *)(bytes + at.mean_x),
+                        .mean_y = (float *)(void *)(bytes + at.mean_y),
+                        .error = (double *)(void *)(bytes + at.error),
+                        .heldout_error = (double *)(void *)(bytes + at.heldout_error)};
+    if (!errors_are_good(fit)) {
+        return ce_fail(
+            err, CE_ERR_FORMAT, "an error of expert %zu is not finite", expert);
+    }
     return CE_OK;
 }
