@@ -24,6 +24,7 @@ static const char *const stages[] = {"start",
                                      "combine",
                                      "logits",
                                      "agree",
+                                     "fit",
                                      "end",
                                      NULL};
 
