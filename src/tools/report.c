@@ -24,6 +24,7 @@ json_t *ce_report_times(const uint64_t *all, const uint64_t *moe)
     ce_json_set_seconds(object, "router", moe[CE_MOE_ROUTER]);
     ce_json_set_seconds(object, "plan", moe[CE_MOE_PLAN]);
     ce_json_set_seconds(object, "dispatch", moe[CE_MOE_DISPATCH]);
+    ce_json_set_seconds(object, "affine", moe[CE_MOE_AFFINE]);
     ce_json_set_seconds(object, "experts", moe[CE_MOE_EXPERTS]);
     ce_json_set_seconds(object, "combine", moe[CE_MOE_COMBINE]);
     ce_json_set_seconds(object, "logits", all[CE_STAGE_LOGITS]);
@@ -65,7 +66,7 @@ static void add_memory(json_t *object, const struct ce_engine *engine)
 
     ce_json_set_integer(object, "dense_bytes", engine->weights.dense_bytes);
     ce_json_set_integer(object, "expert_bytes", engine->weights.expert_bytes);
-    ce_json_set_integer(object, "compressed_bytes", engine->weights.compressed_bytes);
+    ce_json_set_integer(object, "compressed_bytes", ce_engine_compressed_bytes(engine));
     ce_json_set_integer(object, "cache_bytes", engine->plan.cache);
     ce_json_set_integer(object, "buffer_bytes", engine->plan.scratch);
     if (getrusage(RUSAGE_SELF, &usage) == 0) {
