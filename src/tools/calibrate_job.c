@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Choosing ranks and writing the file, while the other ranks wait. */
+#define FINISHING_DEADLINE_FACTOR 30
+
 /* ---- options that need the model's configuration ---- */
 
 static size_t default_rank(const struct ce_config *config)
