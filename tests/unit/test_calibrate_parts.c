@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { HIDDEN = 5, MOST_RANK = 3, EXPERTS = 2, LAYERS = 2 };
 

@@ -4,6 +4,7 @@
 #include "calibrate/text_windows.h"
 #include "test.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
