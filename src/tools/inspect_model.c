@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "model/checkpoint.h"
 #include "model/packed_model.h"
+#include "model/parameters.h"
 #include "model/tensor_walk.h"
 #include "model/weights.h"
 #include "moe/placement.h"
@@ -255,8 +256,7 @@ static enum ce_status count_parameters(struct ce_inspection *inspection,
                p->vectors + p->tables;
     p->active = count_active(inspection, config->top_k);
     p->active_compressed = count_active(inspection, config->top_k - inspection->n_ce);
-    p->compressed_vectors = (uint64_t)config->layers * inspection->n_ce *
-                            (2 * config->hidden_size + config->intermediate_size);
+    p->compressed_vectors = ce_parameters_scaling(config, inspection->n_ce);
     return status;
 }
 
