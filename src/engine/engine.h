@@ -133,6 +133,16 @@ CE_MUST_CHECK enum ce_status ce_engine_choose_mains(struct ce_engine *engine,
                                                     int truncated,
                                                     struct ce_error *err);
 
+/* Replaces the compressed experts by those of another file, of either kind, or with
+ * NULL by the checkpoint's own, if it has any; until ce_engine_choose_mains none are
+ * used. The engine was created with options.switchable; no sequence may have tokens;
+ * pages that the cache keeps are dropped. A failure leaves the engine without
+ * compressed experts but otherwise usable. Errors: as for the file at creation.
+ * Collective. (engine_mains.c) */
+CE_MUST_CHECK enum ce_status ce_engine_use_compressed(struct ce_engine *engine,
+                                                      const char *path,
+                                                      struct ce_error *err);
+
 /* One layer's attention for the batch: adds to act.hidden. `status` is this rank's
  * failure so far, which is returned. Collective where experts are split. (attention.c)
  */

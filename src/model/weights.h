@@ -31,6 +31,8 @@ struct ce_expert_weights {
     struct ce_matrix down; /* [d][f], or a slice of the d rows */
 };
 
+struct ce_affine_expert; /* model/compressed_experts.h */
+
 struct ce_layer_weights {
     const float *attention_norm;                    /* [d] */
     const float *moe_norm;                          /* [d] */
@@ -42,6 +44,8 @@ struct ce_layer_weights {
     struct ce_expert_weights *experts;              /* [E], indexed by expert id */
     const float *compressed; /* [E][3][width] scaling vectors, NULL: all ones */
     size_t compressed_width; /* max(d, f) */
+    const struct ce_affine_expert
+        *affine; /* [E], NULL: none; see compressed_experts.h */
 };
 
 struct ce_weights {
@@ -145,6 +149,11 @@ CE_MUST_CHECK enum ce_status ce_weights_dummy(struct ce_weights *weights,
                                               struct ce_weight_formats formats,
                                               uint64_t seed,
                                               struct ce_error *err);
+
+/* Tells models apart: a hash of every layer's router and MoE norm, which are in memory
+ * as they are stored whatever the format, on every rank. */
+uint64_t ce_weights_fingerprint(const struct ce_weights *weights,
+                                const struct ce_config *config);
 
 void ce_weights_destroy(struct ce_weights *weights); /* accepts a zeroed object */
 
