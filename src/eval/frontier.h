@@ -114,6 +114,9 @@ CE_MUST_CHECK enum ce_status ce_frontier_compare(struct ce_frontier *frontier,
 bool ce_frontier_describe(const struct ce_frontier *frontier, json_t *object);
 /* The runs of the settings, an array in their order; NULL: out of memory. */
 json_t *ce_frontier_describe_runs(const struct ce_frontier *frontier);
+/* A document as text, with the fewest digits that read back as the same numbers; to be
+ * freed, NULL: out of memory, also for no document. */
+char *ce_frontier_json(const json_t *document);
 /* A table a text, and one of the settings; to be freed, NULL: out of memory. */
 char *ce_frontier_markdown(const struct ce_frontier *frontier);
 /* A table of the runs. */

@@ -3,6 +3,7 @@
 #include "eval/estimate.h"
 #include "eval/frontier.h"
 #include "eval/markdown.h"
+#include "eval/python_json.h"
 #include "eval/strings.h"
 
 #include <math.h>
@@ -149,6 +150,17 @@ json_t *ce_frontier_describe_runs(const struct ce_frontier *frontier)
         }
     }
     return array;
+}
+
+char *ce_frontier_json(const json_t *document)
+{
+    struct ce_string text = {.failed = document == NULL};
+
+    if (!text.failed) {
+        ce_python_json(&text, document, 1);
+    }
+    ce_string_append(&text, "\n");
+    return ce_string_take(&text);
 }
 
 /* ---- Markdown ---- */

@@ -24,7 +24,7 @@ MPIRUN = ROOT / "tests/mpi/mpirun.sh"
 SECONDS = 60  # no run may take longer
 SKIPPED = 77
 
-COMMANDS = ["generate", "score", "logits", "eval", "inspect", "plan", "doctor", "pack", "tokenize", "bench step",
+COMMANDS = ["generate", "score", "logits", "eval", "compare", "inspect", "plan", "doctor", "pack", "tokenize", "bench step",
             "bench schedule", "bench kernels"]
 
 
