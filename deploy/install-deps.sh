@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs the Debian 12 packages that cemoe needs to be built, run and tested; --dev adds what
-# the lint, sanitizer and fuzz builds need, --plots the gnuplot that cemoe compare draws with, --slurm the Slurm that deploy/testbed starts for
-# tests/slurm. Says nothing when all of them are there already. Needs root or sudo only when
-# something is missing.
+# the lint, sanitizer and fuzz builds and all tests need, --plots the gnuplot that cemoe compare
+# draws with, --slurm the Slurm that deploy/testbed starts for tests/slurm. Says nothing when all
+# of them are there already. Needs root or sudo only when something is missing.
 set -eu
 
 RUN="cmake gcc iproute2 libc6-dev libcmocka-dev libjansson-dev libonig-dev
