@@ -79,6 +79,16 @@ static const struct ce_option options[] = {
              "above."},
     {0}};
 
+static uint64_t count_tokens(const struct ce_frontier *frontier)
+{
+    uint64_t tokens = 0;
+
+    for (size_t s = 0; s < frontier->settings; s++) {
+        tokens += frontier->setting[s].run.tokens;
+    }
+    return tokens;
+}
+
 static enum ce_status run_job(struct ce_compare_job *job, struct ce_error *err)
 {
     enum ce_status status = ce_compare_job_open(job, err);
@@ -90,10 +100,7 @@ static enum ce_status run_job(struct ce_compare_job *job, struct ce_error *err)
         status = ce_compare_job_finish(job, err);
     }
     if (status == CE_OK) {
-        size_t last = job->frontier.settings - 1;
-
-        status = ce_session_report(
-            &job->session, job->frontier.setting[last].run.tokens, 0, err);
+        status = ce_session_report(&job->session, count_tokens(&job->frontier), 0, err);
     }
     return status;
 }

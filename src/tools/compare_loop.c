@@ -17,9 +17,10 @@ struct loop {
     struct ce_compare_job *job;
     double *logprob; /* [tokens of the longest text], rank 0 */
     uint64_t began_ns;
-    size_t tokens; /* of one setting */
-    size_t before; /* tokens of finished texts and settings */
-    size_t number; /* of the setting, from 1 */
+    uint64_t told_ns; /* when the last line of progress was */
+    size_t tokens;    /* of one setting */
+    size_t before;    /* tokens of finished texts and settings */
+    size_t number;    /* of the setting, from 1 */
     size_t setting;
     size_t text;
 };
@@ -57,26 +58,42 @@ static double seconds_left(const struct loop *loop, size_t scored)
     return done > 0 ? passed * (all - done) / done : 0.0;
 }
 
-/* A line that is written over, for people who watch. */
+/* On a terminal a line that is written over, in a log one now and then. */
+#define NEWS_NS UINT64_C(30000000000)
+
 static void on_progress(void *context, size_t scored)
 {
     struct loop *loop = context;
+    const struct ce_compare_text *text = &loop->job->text[loop->text];
+    uint64_t now_ns = ce_clock_ns();
     char what[128];
 
+    if (!ce_log_is_speaker() || loop->job->values->run.quiet) {
+        return;
+    }
+    describe_setting(loop, what, sizeof(what));
     if (is_on_terminal(loop)) {
-        describe_setting(loop, what, sizeof(what));
         (void)fprintf(stderr,
                       "\r%s, %.40s: %zu of %zu tokens, %.0f s left \033[K",
                       what,
-                      loop->job->text[loop->text].name,
+                      text->name,
                       scored,
-                      loop->job->text[loop->text].ids.count,
+                      text->ids.count,
                       seconds_left(loop, scored));
+    } else if (now_ns - loop->told_ns >= NEWS_NS) {
+        loop->told_ns = now_ns;
+        ce_log(CE_LOG_INFO,
+               "%s, %.40s: %zu of %zu tokens, %.0f s left",
+               what,
+               text->name,
+               scored,
+               text->ids.count,
+               seconds_left(loop, scored));
     }
 }
 
 /* A line that stays, for the log. */
-static void report_setting(const struct loop *loop)
+static void report_setting(struct loop *loop)
 {
     const struct ce_frontier *frontier = &loop->job->frontier;
     const struct ce_frontier_run *run = &frontier->setting[loop->setting].run;
@@ -88,6 +105,7 @@ static void report_setting(const struct loop *loop)
     if (!ce_log_is_speaker()) {
         return;
     }
+    loop->told_ns = ce_clock_ns();
     describe_setting(loop, what, sizeof(what));
     ce_log(CE_LOG_INFO,
            "%s: NLL %.4f%s, %.0f tokens/s, %.0f bytes moved a token, %.0f s left",
@@ -263,6 +281,7 @@ static enum ce_status run_all(struct ce_compare_job *job, struct ce_error *err)
     struct loop loop = {.job = job,
                         .logprob = calloc(longest_text(job), sizeof(double)),
                         .began_ns = ce_clock_ns(),
+                        .told_ns = ce_clock_ns(),
                         .tokens = count_tokens(job)};
     enum ce_status status = CE_OK;
 
