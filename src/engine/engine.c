@@ -59,12 +59,6 @@ static enum ce_status check_options(const struct ce_engine_options *options,
                        options->cache_tokens,
                        MOST_CACHE_TOKENS);
     }
-    if (options->dummy_weights && options->compressed_experts != NULL) {
-        return ce_fail(err,
-                       CE_ERR_ARG,
-                       "dummy weights have tables of their own: %s cannot be used",
-                       options->compressed_experts);
-    }
     if (options->compressed > 0 && options->truncated > 0) {
         return ce_fail(err,
                        CE_ERR_ARG,
@@ -111,8 +105,8 @@ static enum ce_status open_files(struct ce_engine *engine,
             engine, options, &loading->checkpoint, &loading->packed, err);
     }
     if (status == CE_OK && options->compressed_experts != NULL) {
-        status =
-            ce_safetensors_open(&loading->tables, options->compressed_experts, err);
+        status = ce_engine_open_compressed(
+            engine, &loading->tables, options->compressed_experts, err);
     }
     if (status == CE_OK) {
         status = ce_wire_by_name(&engine->wire, options->wire, err);
@@ -147,74 +141,6 @@ static enum ce_status open_files(struct ce_engine *engine,
                     loading->packed.path);
     }
     return status == CE_OK ? check_combine(engine, err) : status;
-}
-
-/* n_ce of a separate file of tables: its metadata, else the config's. */
-static enum ce_status tables_n_ce(const struct ce_engine *engine,
-                                  const struct ce_safetensors *tables,
-                                  long *n_ce,
-                                  struct ce_error *err)
-{
-    const char *text = ce_safetensors_metadata(tables, "n_ce");
-    long most = (long)engine->config.top_k - 1;
-    char *end = NULL;
-
-    if (text != NULL) {
-        *n_ce = strtol(text, &end, 10);
-        if (end == text || *end != '\0' || *n_ce < 1 || *n_ce > most) {
-            return ce_fail(err,
-                           CE_ERR_FORMAT,
-                           "%s: metadata n_ce is \"%.20s\", not a number from 1 to %ld",
-                           tables->path,
-                           text,
-                           most);
-        }
-        return CE_OK;
-    }
-    *n_ce = (long)engine->config.n_ce;
-    if (*n_ce == 0) {
-        return ce_fail(err,
-                       CE_ERR_ARG,
-                       "%s: neither its metadata nor config.json says n_ce; give "
-                       "--compressed N",
-                       tables->path);
-    }
-    return CE_OK;
-}
-
-/* How many of a token's experts run in full, and how many are compressed. */
-static enum ce_status choose_experts(struct ce_engine *engine,
-                                     const struct ce_engine_options *options,
-                                     const struct loading *loading,
-                                     struct ce_error *err)
-{
-    long top_k = (long)engine->config.top_k;
-    long n_ce = options->compressed;
-    enum ce_status status = CE_OK;
-
-    if (options->truncated > 0) {
-        n_ce = 0;
-    } else if (n_ce == CE_COMPRESSED_DEFAULT && options->compressed_experts != NULL) {
-        status = tables_n_ce(engine, &loading->tables, &n_ce, err);
-    } else if (n_ce == CE_COMPRESSED_DEFAULT) {
-        n_ce = engine->config.use_ce ? (long)engine->config.n_ce : 0;
-    }
-    if (status != CE_OK) {
-        return status;
-    }
-    if (n_ce < 0 || n_ce >= top_k || options->truncated < 0 ||
-        options->truncated >= top_k) {
-        return ce_fail(
-            err,
-            CE_ERR_ARG,
-            "n_ce (--compressed or --truncated) %ld is out of range: 0 to %ld, "
-            "one less than num_experts_per_tok",
-            options->truncated > 0 ? (long)options->truncated : n_ce,
-            top_k - 1);
-    }
-    engine->compressed = (size_t)n_ce;
-    engine->mains = (size_t)(top_k - n_ce - options->truncated);
-    return CE_OK;
 }
 
 /* Everything all ranks must have alike, as "name=value" lines; malloc'ed. */
@@ -325,11 +251,11 @@ static enum ce_status plan_weights(struct ce_engine *engine,
         .config = &engine->config,
         .checkpoint = &loading->checkpoint,
         .packed = loading->packed.path != NULL ? &loading->packed : NULL,
-        .tables = options->compressed_experts != NULL ? &loading->tables : NULL,
         .owned = loading->owned,
         .split = ce_engine_share(engine),
         .formats = engine->formats,
-        .want_compressed = engine->compressed > 0,
+        .want_compressed = options->switchable || (engine->compressed > 0 &&
+                                                   options->compressed_experts == NULL),
         .map = options->map_weights};
     if (options->dummy_weights) {
         return ce_weights_plan_dummy(plan,
@@ -340,17 +266,6 @@ static enum ce_status plan_weights(struct ce_engine *engine,
                                      err);
     }
     return ce_weights_plan(plan, &loading->request, err);
-}
-
-static void warn_missing_tables(const struct ce_engine *engine, size_t missing)
-{
-    if (missing > 0) {
-        ce_log(CE_LOG_WARN,
-               "%zu of %zu layers have no table of compressed experts "
-               "(model.layers.N.mlp.ces): ones are used, which is plain truncation",
-               missing,
-               engine->config.layers);
-    }
 }
 
 /* Phase 4: the memory and the bytes. */
@@ -374,12 +289,13 @@ static enum ce_status load(struct ce_engine *engine,
     } else {
         status = ce_weights_load(&engine->weights, &loading->request, &missing, err);
     }
+    if (status == CE_OK && engine->separate.kind != CE_COMPRESSED_NONE) {
+        status = ce_engine_load_compressed(engine, &loading->tables, err);
+    }
     if (status != CE_OK) {
         return status;
     }
-    if (ce_log_is_speaker()) {
-        warn_missing_tables(engine, missing);
-    }
+    ce_engine_warn_compressed(engine, missing);
     ce_arena_measure(&measure);
     ce_engine_take(engine, &measure);
     status = ce_arena_create(&engine->arena, measure.used, err);
@@ -406,10 +322,11 @@ static void log_engine(const struct ce_engine *engine)
            ce_wire_name(engine->wire),
            engine->placement.name);
     ce_log(CE_LOG_INFO,
-           "memory of rank 0: dense %.1f MiB, experts %.1f MiB, compressed tables %.2f "
-           "MiB, KV cache in %s up to %.1f MiB, buffers up to %.1f MiB",
+           "memory of rank 0: dense %.1f MiB, experts %.1f MiB, compressed experts "
+           "(%s) %.2f MiB, KV cache in %s up to %.1f MiB, buffers up to %.1f MiB",
            (double)engine->plan.dense / 0x1p20,
            (double)engine->plan.experts / 0x1p20,
+           ce_compressed_kind_name(ce_engine_compressed_kind(engine)),
            (double)engine->plan.compressed / 0x1p20,
            ce_kv_dtype_name(engine->kv),
            (double)engine->plan.cache / 0x1p20,
@@ -447,7 +364,7 @@ static enum ce_status create(struct ce_engine *engine,
         status = open_files(engine, options, loading, err);
     }
     if (status == CE_OK) {
-        status = choose_experts(engine, options, loading, err);
+        status = ce_engine_choose_experts(engine, options, err);
     }
     status = ce_agree(transport, status, err);
     if (status == CE_OK) {
@@ -557,7 +474,7 @@ enum ce_status ce_engine_foresee(struct ce_memory_plan *plan,
     }
     status = open_files(engine, options, &loading, err);
     if (status == CE_OK) {
-        status = choose_experts(engine, options, &loading, err);
+        status = ce_engine_choose_experts(engine, options, err);
     }
     if (status == CE_OK) {
         engine->kernels = ce_kernels_get(engine->isa);
@@ -580,6 +497,7 @@ void ce_engine_destroy(struct ce_engine *engine)
         return;
     }
     ce_arena_destroy(&engine->arena);
+    ce_compressed_experts_destroy(&engine->separate);
     ce_weights_destroy(&engine->weights);
     ce_placement_destroy(&engine->placement);
     ce_placement_destroy(&engine->whole);

@@ -12,6 +12,7 @@
 #include "engine/dense.h"
 #include "engine/kv_cache.h"
 #include "kernels/kernels.h"
+#include "model/compressed_experts.h"
 #include "model/config.h"
 #include "model/weights.h"
 #include "moe/moe.h"
@@ -103,6 +104,9 @@ struct ce_engine {
     struct ce_placement whole;     /* split: all experts on the host, as one rank */
     struct ce_window *window;      /* split: NULL before it is made */
     struct ce_weights weights;
+    /* Compressed experts out of a file of their own, used instead of the weights'; of
+     * kind NONE where there are none. Until they are loaded: their plan. */
+    struct ce_compressed_experts separate;
     struct ce_memory_plan plan;
     struct ce_arena arena;
     size_t sequence_positions; /* longest possible sequence */
@@ -165,6 +169,32 @@ ce_engine_open_weights(struct ce_engine *engine,
                        struct ce_packed_file *packed,
                        struct ce_error *err);
 
+/* ---- compressed experts (engine_compressed.c) ---- */
+
+/* Opens and checks a file of them; `separate` is its plan. The caller closes it. */
+CE_MUST_CHECK enum ce_status ce_engine_open_compressed(struct ce_engine *engine,
+                                                       struct ce_safetensors *file,
+                                                       const char *path,
+                                                       struct ce_error *err);
+/* How many of a token's experts run in full and how many are compressed, after it. */
+CE_MUST_CHECK enum ce_status
+ce_engine_choose_experts(struct ce_engine *engine,
+                         const struct ce_engine_options *options,
+                         struct ce_error *err);
+/* Loads what is planned; after the weights. */
+CE_MUST_CHECK enum ce_status ce_engine_load_compressed(
+    struct ce_engine *engine, const struct ce_safetensors *file, struct ce_error *err);
+/* The weights have their own tables again, or none. */
+void ce_engine_drop_compressed(struct ce_engine *engine);
+/* Of those in use. */
+enum ce_compressed_kind ce_engine_compressed_kind(const struct ce_engine *engine);
+/* False: there are none to be chosen. */
+bool ce_engine_has_compressed(const struct ce_engine *engine);
+size_t ce_engine_compressed_bytes(const struct ce_engine *engine);
+/* Of what users may not have meant; `missing` layers have no table in the checkpoint.
+ */
+void ce_engine_warn_compressed(const struct ce_engine *engine, size_t missing);
+
 /* ---- experts and dense matrices that are split (engine_split.c) ---- */
 
 /* Sets split, and whole if they are. Errors: CE_ERR_ARG for what does not go with it.
@@ -201,5 +231,9 @@ CE_MUST_CHECK enum ce_status
 ce_engine_check_memory(struct ce_engine *engine,
                        const struct ce_weights *weights_plan,
                        struct ce_error *err);
+/* The same for what is taken anew with the compressed experts that `separate` plans:
+ * them and the arena, which has been given back. Collective. */
+CE_MUST_CHECK enum ce_status ce_engine_check_compressed_memory(struct ce_engine *engine,
+                                                               struct ce_error *err);
 
 #endif

@@ -109,46 +109,46 @@ struct demand {
     uint64_t available;
 };
 
-static enum ce_status compare(const struct ce_engine *engine,
-                              const struct demand *mine,
-                              const struct ce_bytes *all,
-                              struct ce_error *err)
-{
-    const struct ce_memory_plan *plan = &engine->plan;
-    size_t sum = 0;
-    int ranks = 0;
+/* The demands of all ranks of this host together. */
+struct sum {
+    struct demand mine;
+    size_t bytes;
+    int ranks;
+};
 
-    for (int r = 0; r < engine->transport->ranks; r++) {
+static enum ce_status add_demands(struct sum *sum,
+                                  const struct ce_bytes *all,
+                                  int ranks,
+                                  struct ce_error *err)
+{
+    for (int r = 0; r < ranks; r++) {
         struct demand demand;
 
         if (all[r].bytes != sizeof(demand)) {
             return ce_fail(err, CE_ERR_COMM, "rank %d sent a bad memory plan", r);
         }
         memcpy(&demand, all[r].data, sizeof(demand));
-        if (strncmp(demand.host, mine->host, sizeof(demand.host)) == 0) {
-            sum = add_bytes(sum, demand.bytes);
-            ranks++;
+        if (strncmp(demand.host, sum->mine.host, sizeof(demand.host)) == 0) {
+            sum->bytes = add_bytes(sum->bytes, demand.bytes);
+            sum->ranks++;
         }
     }
-    if (sum <= mine->available) {
-        return CE_OK;
-    }
-    return ce_fail(
-        err,
-        CE_ERR_NOMEM,
-        "not enough memory on %s: %d rank(s) need %.1f MiB, %.1f MiB are free; "
-        "this rank: dense weights %.1f, experts %.1f, compressed tables %.1f, "
-        "KV cache %.1f (--cache-tokens), buffers %.1f (--step-tokens), messages %.1f",
-        mine->host,
-        ranks,
-        (double)sum / 0x1p20,
-        (double)mine->available / 0x1p20,
-        (double)plan->dense / 0x1p20,
-        (double)plan->experts / 0x1p20,
-        (double)plan->compressed / 0x1p20,
-        (double)plan->cache / 0x1p20,
-        (double)plan->scratch / 0x1p20,
-        (double)plan->receive / 0x1p20);
+    return CE_OK;
+}
+
+/* Each rank brings what it needs. Collective, and the failure is not agreed upon. */
+static enum ce_status
+compare(struct ce_engine *engine, size_t bytes, struct sum *sum, struct ce_error *err)
+{
+    const struct ce_bytes *all = NULL;
+    enum ce_status status = CE_OK;
+
+    *sum = (struct sum){.mine = {.bytes = bytes, .available = ce_memory_available()}};
+    (void)gethostname(sum->mine.host, sizeof(sum->mine.host) - 1);
+    status = ce_allgather(
+        engine->transport, (struct ce_bytes){&sum->mine, sizeof(sum->mine)}, &all, err);
+    return status == CE_OK ? add_demands(sum, all, engine->transport->ranks, err)
+                           : status;
 }
 
 /* The most that buffers and messages take with any number of main experts that the
@@ -156,14 +156,17 @@ static enum ce_status compare(const struct ce_engine *engine,
 static void measure_largest(struct ce_engine *engine, struct ce_arena *measure)
 {
     const size_t mains = engine->mains;
+    const size_t compressed = engine->compressed;
 
     if (engine->options.switchable) {
         engine->mains = engine->config.top_k;
+        engine->compressed = engine->config.top_k - 1;
     }
     ce_arena_measure(measure);
     ce_engine_take(engine, measure);
     ce_moe_message_sizes(&engine->moe, engine->message_size);
     engine->mains = mains;
+    engine->compressed = compressed;
 }
 
 void ce_engine_measure(struct ce_engine *engine, const struct ce_weights *weights_plan)
@@ -175,30 +178,73 @@ void ce_engine_measure(struct ce_engine *engine, const struct ce_weights *weight
     plan->scratch = measure.used - plan->cache;
     plan->dense = weights_plan->dense_bytes;
     plan->experts = weights_plan->expert_bytes;
-    plan->compressed = weights_plan->compressed_bytes;
+    plan->compressed = weights_plan->compressed_bytes + engine->separate.bytes;
     plan->receive = ce_transport_receive_bytes(engine->transport, engine->message_size);
     plan->receive += ce_engine_window_bytes(engine);
     plan->extra = engine->options.extra_bytes;
     plan->total =
         add_bytes(add_bytes(weights_plan->arena.used, weights_plan->mapped_bytes),
                   add_bytes(measure.used, add_bytes(plan->receive, plan->extra)));
+    plan->total = add_bytes(plan->total, engine->separate.arena.used);
+}
+
+static enum ce_status
+fail_memory(const struct ce_engine *engine, const struct sum *sum, struct ce_error *err)
+{
+    const struct ce_memory_plan *plan = &engine->plan;
+
+    return ce_fail(
+        err,
+        CE_ERR_NOMEM,
+        "not enough memory on %s: %d rank(s) need %.1f MiB, %.1f MiB are free; "
+        "this rank: dense weights %.1f, experts %.1f, compressed experts %.1f, "
+        "KV cache %.1f (--cache-tokens), buffers %.1f (--step-tokens), messages %.1f",
+        sum->mine.host,
+        sum->ranks,
+        (double)sum->bytes / 0x1p20,
+        (double)sum->mine.available / 0x1p20,
+        (double)plan->dense / 0x1p20,
+        (double)plan->experts / 0x1p20,
+        (double)plan->compressed / 0x1p20,
+        (double)plan->cache / 0x1p20,
+        (double)plan->scratch / 0x1p20,
+        (double)plan->receive / 0x1p20);
 }
 
 enum ce_status ce_engine_check_memory(struct ce_engine *engine,
                                       const struct ce_weights *weights_plan,
                                       struct ce_error *err)
 {
-    struct demand mine = {.available = ce_memory_available()};
-    const struct ce_bytes *all = NULL;
+    struct sum sum;
     enum ce_status status = CE_OK;
 
-    (void)gethostname(mine.host, sizeof(mine.host) - 1);
     ce_engine_measure(engine, weights_plan);
-    mine.bytes = engine->plan.total;
-    status = ce_allgather(
-        engine->transport, (struct ce_bytes){&mine, sizeof(mine)}, &all, err);
-    if (status != CE_OK) {
-        return status;
+    status = compare(engine, engine->plan.total, &sum, err);
+    if (status == CE_OK && sum.bytes > sum.mine.available) {
+        status = fail_memory(engine, &sum, err);
     }
-    return ce_agree(engine->transport, compare(engine, &mine, all, err), err);
+    return ce_agree(engine->transport, status, err);
+}
+
+enum ce_status ce_engine_check_compressed_memory(struct ce_engine *engine,
+                                                 struct ce_error *err)
+{
+    struct ce_arena measure = {0};
+    struct sum sum;
+    enum ce_status status = CE_OK;
+
+    measure_largest(engine, &measure);
+    status = compare(
+        engine, add_bytes(measure.used, engine->separate.arena.used), &sum, err);
+    if (status == CE_OK && sum.bytes > sum.mine.available) {
+        status = ce_fail(err,
+                         CE_ERR_NOMEM,
+                         "not enough memory on %s: %d rank(s) need %.1f MiB for other "
+                         "compressed experts and their buffers, %.1f MiB are free",
+                         sum.mine.host,
+                         sum.ranks,
+                         (double)sum.bytes / 0x1p20,
+                         (double)sum.mine.available / 0x1p20);
+    }
+    return ce_agree(engine->transport, status, err);
 }

@@ -416,15 +416,17 @@ void ce_compressed_experts_attach(struct ce_compressed_experts *experts,
             layer->affine = experts->affine + l * experts->experts;
         }
     }
+    experts->attached = true;
 }
 
 void ce_compressed_experts_detach(struct ce_compressed_experts *experts,
                                   struct ce_weights *weights)
 {
-    for (size_t l = 0; l < experts->layers; l++) {
+    for (size_t l = 0; experts->attached && l < experts->layers; l++) {
         weights->layers[l].compressed = experts->replaced[l];
         weights->layers[l].affine = NULL;
     }
+    experts->attached = false;
 }
 
 void ce_compressed_experts_destroy(struct ce_compressed_experts *experts)

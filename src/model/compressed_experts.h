@@ -67,7 +67,8 @@ struct ce_compressed_experts {
     uint64_t hash;                   /* of all names, types, shapes and values */
     const float **table;             /* scaling: [layers], NULL where there is none */
     struct ce_affine_expert *affine; /* affine: [layers][experts] */
-    const float **replaced;          /* [layers] the tables of attached weights */
+    bool attached;
+    const float **replaced; /* [layers] attached: what the layers had before */
 };
 
 /* Checks names, shapes, types and metadata of the whole file and that all tensors
@@ -95,8 +96,8 @@ ce_compressed_experts_check_model(const struct ce_compressed_experts *experts,
                                   const char *path,
                                   struct ce_error *err);
 
-/* Makes the layers of `weights` use these instead of their own tables, until detached.
- */
+/* Makes the layers of `weights` use these instead of their own tables, until detached;
+ * detaching what is not attached does nothing. */
 void ce_compressed_experts_attach(struct ce_compressed_experts *experts,
                                   struct ce_weights *weights);
 void ce_compressed_experts_detach(struct ce_compressed_experts *experts,

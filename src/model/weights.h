@@ -108,11 +108,10 @@ struct ce_weights_request {
     const struct ce_config *config;
     const struct ce_checkpoint *checkpoint;
     const struct ce_packed_file *packed; /* used instead, or NULL; of these formats */
-    const struct ce_safetensors *tables; /* a separate ces file, or NULL */
     const unsigned char *owned;
     struct ce_weights_split split;
     struct ce_weight_formats formats;
-    bool want_compressed; /* load the tables; missing ones become NULL */
+    bool want_compressed; /* load the checkpoint's tables; missing ones are NULL */
     bool map;             /* use a packed model in its mapped file */
 };
 

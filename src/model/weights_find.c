@@ -106,22 +106,15 @@ static enum ce_status check_table(const struct ce_tensor *table,
                    slot->shape[2]);
 }
 
-/* The table of a layer, from the separate file where one was given. */
 static enum ce_status find_table(struct ce_weights_finder *finder,
                                  const struct ce_tensor_slot *slot,
                                  struct ce_tensor *out,
                                  struct ce_error *err)
 {
-    const struct ce_weights_request *request = finder->request;
-    const struct ce_tensor *table = NULL;
     const char *file = NULL;
+    const struct ce_tensor *table =
+        ce_checkpoint_find(finder->request->checkpoint, slot->name, &file);
 
-    if (request->tables != NULL) {
-        table = ce_safetensors_find(request->tables, slot->name);
-        file = request->tables->path;
-    } else {
-        table = ce_checkpoint_find(request->checkpoint, slot->name, &file);
-    }
     if (table == NULL) {
         return CE_OK;
     }

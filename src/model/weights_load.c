@@ -174,11 +174,9 @@ static enum ce_status
 visit_slot(void *context, const struct ce_tensor_slot *slot, struct ce_error *err)
 {
     struct load *load = context;
-    const struct ce_weights_request *request = load->finder.request;
-    const bool elsewhere = slot->role == CE_TENSOR_TABLE && request->tables != NULL;
 
-    return request->packed != NULL && !elsewhere ? visit_packed(load, slot, err)
-                                                 : visit_stored(load, slot, err);
+    return load->finder.request->packed != NULL ? visit_packed(load, slot, err)
+                                                : visit_stored(load, slot, err);
 }
 
 static void fini_load(struct load *load)

@@ -122,7 +122,7 @@ static json_t *describe_load(const struct ce_session *session)
     ce_json_set_integer(object,
                         "weight_bytes",
                         weights->dense_bytes + weights->expert_bytes +
-                            weights->compressed_bytes);
+                            ce_engine_compressed_bytes(session->engine));
     return object;
 }
 

@@ -65,7 +65,7 @@ static void add_memory(json_t *object, const struct ce_engine *engine)
 
     ce_json_set_integer(object, "dense_bytes", engine->weights.dense_bytes);
     ce_json_set_integer(object, "expert_bytes", engine->weights.expert_bytes);
-    ce_json_set_integer(object, "compressed_bytes", engine->weights.compressed_bytes);
+    ce_json_set_integer(object, "compressed_bytes", ce_engine_compressed_bytes(engine));
     ce_json_set_integer(object, "cache_bytes", engine->plan.cache);
     ce_json_set_integer(object, "buffer_bytes", engine->plan.scratch);
     if (getrusage(RUSAGE_SELF, &usage) == 0) {
