@@ -1,7 +1,8 @@
 /* frontier_plot.c - NLL against active parameters as data and script for gnuplot
  *
- * A line joins the settings of one name; a text is a panel. Data are blocks that a
- * script calls `index`, in the order of panels and lines.
+ * A text is a panel. A line joins truncation, or scaling tables of one name, over n_ce;
+ * affine files have one n_ce each as a rule, so a line joins those of one n_ce. Data
+ * are blocks that a script calls `index`, in the order of panels and lines.
  */
 
 #include "eval/frontier.h"
@@ -43,8 +44,14 @@ static void append_quoted(struct ce_string *text, const char *string)
 
 static bool is_of_line(const struct ce_frontier *frontier, size_t s, size_t first)
 {
-    return frontier->setting[s].kind == frontier->setting[first].kind &&
-           strcmp(frontier->setting[s].name, frontier->setting[first].name) == 0;
+    const struct ce_frontier_setting *one = &frontier->setting[s];
+    const struct ce_frontier_setting *other = &frontier->setting[first];
+
+    if (one->kind != other->kind) {
+        return false;
+    }
+    return one->kind == CE_FRONTIER_AFFINE ? one->n_ce == other->n_ce
+                                           : strcmp(one->name, other->name) == 0;
 }
 
 /* The first setting of the line behind that which begins with `s`; the number of
@@ -62,27 +69,85 @@ static size_t next_line(const struct ce_frontier *frontier, size_t s)
     return s;
 }
 
+/* "truncated", "affine, n_ce 2" */
+static void append_title(struct ce_string *text,
+                         const struct ce_frontier_setting *first)
+{
+    char words[PIECE_BYTES];
+
+    if (first->kind == CE_FRONTIER_AFFINE) {
+        (void)snprintf(words,
+                       sizeof(words),
+                       "%s, n_ce %zu",
+                       ce_frontier_kind_name(first->kind),
+                       first->n_ce);
+        append_quoted(text, words);
+    } else {
+        append_quoted(text, first->name);
+    }
+}
+
+static bool is_left_of(const struct ce_frontier *frontier, size_t a, size_t b)
+{
+    uint64_t active_a = frontier->setting[a].active;
+    uint64_t active_b = frontier->setting[b].active;
+
+    return active_a < active_b || (active_a == active_b && a < b);
+}
+
+/* The point of a line next on the right of `left`, the leftmost for `settings`; the
+ * number of settings where there is none. */
+static size_t next_point(const struct ce_frontier *frontier, size_t first, size_t left)
+{
+    const size_t none = frontier->settings;
+    size_t found = none;
+
+    for (size_t s = 0; s < none; s++) {
+        if (is_of_line(frontier, s, first) &&
+            (left == none || is_left_of(frontier, left, s)) &&
+            (found == none || is_left_of(frontier, s, found))) {
+            found = s;
+        }
+    }
+    return found;
+}
+
+static void append_point(struct ce_string *text,
+                         const struct ce_frontier *frontier,
+                         size_t t,
+                         size_t s)
+{
+    const struct ce_frontier_cell *cell = ce_frontier_cell(frontier, s, t);
+
+    append(text,
+           "%.6f %.6f %.6f %zu ",
+           (double)frontier->setting[s].active / 1e6,
+           cell->nll,
+           cell->full.error.known ? cell->full.error.value : 0.0,
+           frontier->setting[s].n_ce);
+    append_quoted(text, frontier->setting[s].name);
+    ce_string_append(text, "\n");
+}
+
+/* Truncation begins where nothing is dropped. */
 static void append_line(struct ce_string *text,
                         const struct ce_frontier *frontier,
                         size_t t,
                         size_t first)
 {
+    const size_t none = frontier->settings;
+
     append(text, "# text %zu: ", t + 1);
     append_quoted(text, frontier->text[t].name);
     ce_string_append(text, ", ");
-    append_quoted(text, frontier->setting[first].name);
+    append_title(text, &frontier->setting[first]);
     ce_string_append(text, "\n");
-    for (size_t s = first; s < frontier->settings; s++) {
-        const struct ce_frontier_cell *cell = ce_frontier_cell(frontier, s, t);
-
-        if (is_of_line(frontier, s, first)) {
-            append(text,
-                   "%.6f %.6f %.6f %zu\n",
-                   (double)frontier->setting[s].active / 1e6,
-                   cell->nll,
-                   cell->full.error.known ? cell->full.error.value : 0.0,
-                   frontier->setting[s].n_ce);
-        }
+    for (size_t s = next_point(frontier, first, none); s < none;
+         s = next_point(frontier, first, s)) {
+        append_point(text, frontier, t, s);
+    }
+    if (frontier->setting[first].kind == CE_FRONTIER_TRUNCATED) {
+        append_point(text, frontier, t, 0);
     }
     ce_string_append(text, "\n\n");
 }
@@ -93,7 +158,7 @@ char *ce_frontier_plot_data(const struct ce_frontier *frontier)
 
     ce_string_append(&text,
                      "# active parameters (M), NLL a token, standard error of its "
-                     "difference to full, n_ce\n");
+                     "difference to full, n_ce, name\n");
     for (size_t t = 0; t < frontier->texts; t++) {
         for (size_t s = 0; s < frontier->settings; s = next_line(frontier, s)) {
             append_line(&text, frontier, t, s);
@@ -118,10 +183,11 @@ static void append_panel(struct ce_string *text,
         ce_string_append(text, line == 0 ? " " : ", \\\n    ");
         append_quoted(text, data);
         append(text,
-               " index %zu using 1:2:3 with yerrorlines lt %zu pt 7 ps 0.6 title ",
+               " index %zu using 1:2:3 with yerrorlines lt %zu pt 7 ps %s title ",
                (*block)++,
-               line + 1);
-        append_quoted(text, frontier->setting[s].name);
+               line + 1,
+               frontier->setting[s].kind == CE_FRONTIER_FULL ? "1.0" : "0.6");
+        append_title(text, &frontier->setting[s]);
         line++;
     }
     ce_string_append(text, "\n");

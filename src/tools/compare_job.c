@@ -84,29 +84,30 @@ check_twice(const char *option, const struct ce_option_list *list, struct ce_err
 
 /* ---- compressed experts ---- */
 
+/* Loads it, to know before the work that all its values are numbers. */
 static enum ce_status
 add_file(struct ce_compare_job *job, const char *path, bool whole, struct ce_error *err)
 {
     struct ce_safetensors file = {0};
-    struct ce_compressed_experts plan = {.kind = CE_COMPRESSED_NONE};
+    struct ce_compressed_experts loaded = {.kind = CE_COMPRESSED_NONE};
     enum ce_status status = ce_safetensors_open(&file, path, err);
 
     if (status == CE_OK) {
-        status = ce_compressed_experts_plan(&plan, &file, &job->config, err);
+        status = ce_compressed_experts_load(&loaded, &file, &job->config, err);
     }
     if (status == CE_OK) {
         struct ce_compare_source *source = &job->source[job->sources++];
 
         *source = (struct ce_compare_source){.path = path,
                                              .name = choose_name(path, whole),
-                                             .kind = plan.kind,
-                                             .n_ce = plan.n_ce,
-                                             .bytes = plan.bytes,
-                                             .parameters = plan.parameters,
-                                             .hash = plan.hash};
+                                             .kind = loaded.kind,
+                                             .n_ce = loaded.n_ce,
+                                             .bytes = loaded.bytes,
+                                             .parameters = loaded.parameters,
+                                             .hash = ce_safetensors_hash(&file, true)};
         status = source->name == NULL ? fail_memory(err) : CE_OK;
     }
-    ce_compressed_experts_destroy(&plan);
+    ce_compressed_experts_destroy(&loaded);
     ce_safetensors_close(&file);
     return status;
 }

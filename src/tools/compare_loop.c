@@ -174,26 +174,61 @@ static enum ce_status run_setting(struct loop *loop, struct ce_error *err)
 
 /* ---- compressed experts ---- */
 
-static enum ce_status
-use_source(struct ce_compare_job *job, size_t s, struct ce_error *err)
+/* A file that was made for another model is to be known before the work. */
+static enum ce_status check_model(const struct ce_compare_job *job,
+                                  const struct ce_compare_source *source,
+                                  struct ce_error *err)
 {
-    if (s > 0) {
-        return ce_fail(err,
-                       CE_ERR_UNSUPPORTED,
-                       "%s: one file of compressed experts can be compared at a time",
-                       job->source[s].path);
+    const struct ce_engine *engine = job->session.engine;
+    struct ce_safetensors file = {.path = NULL};
+    struct ce_compressed_experts plan = {.kind = CE_COMPRESSED_NONE};
+    enum ce_status status = CE_OK;
+
+    if (source->path == NULL) {
+        return CE_OK;
     }
-    return CE_OK;
+    status = ce_safetensors_open(&file, source->path, err);
+    if (status == CE_OK) {
+        status = ce_compressed_experts_plan(&plan, &file, &engine->config, err);
+    }
+    if (status == CE_OK) {
+        status = ce_compressed_experts_check_model(
+            &plan,
+            ce_weights_fingerprint(&engine->weights, &engine->config),
+            source->path,
+            err);
+    }
+    ce_compressed_experts_destroy(&plan);
+    ce_safetensors_close(&file);
+    return status;
 }
 
-/* A file that does not belong to the model, or has no numbers in it, is to be known
- * before the work and not behind it. */
-static enum ce_status try_sources(struct ce_compare_job *job, struct ce_error *err)
+static enum ce_status check_models(const struct ce_compare_job *job,
+                                   struct ce_error *err)
 {
     enum ce_status status = CE_OK;
 
     for (size_t s = 0; status == CE_OK && s < job->sources; s++) {
-        status = use_source(job, s, err);
+        status = check_model(job, &job->source[s], err);
+    }
+    return ce_agree(job->session.transport, status, err);
+}
+
+/* What a checkpoint's own tables take is known when they are loaded. */
+static enum ce_status
+use_source(struct ce_compare_job *job, size_t source, struct ce_error *err)
+{
+    struct ce_engine *engine = job->session.engine;
+    struct ce_compare_source *used = &job->source[source];
+    enum ce_status status = ce_engine_use_compressed(engine, used->path, err);
+
+    if (used->path == NULL) {
+        used->bytes = engine->weights.compressed_bytes;
+    }
+    for (size_t s = 0; s < job->frontier.settings; s++) {
+        if (job->source_of[s] == source) {
+            job->frontier.setting[s].replica_bytes = used->bytes;
+        }
     }
     return status;
 }
@@ -240,20 +275,8 @@ static size_t count_tokens(const struct ce_compare_job *job)
     return tokens;
 }
 
-/* The plan of the engine has one of them. */
-static size_t largest_source(const struct ce_compare_job *job)
-{
-    size_t most = 0;
-
-    for (size_t s = 0; s < job->sources; s++) {
-        most = job->source[s].bytes > most ? job->source[s].bytes : most;
-    }
-    return most;
-}
-
 static enum ce_status load(struct ce_compare_job *job, struct ce_error *err)
 {
-    const struct ce_option_list *files = &job->values->files;
     struct ce_engine_options engine =
         ce_session_engine_options(&job->session, &job->values->model);
     size_t results = job->frontier.settings * count_tokens(job) / job->values->window;
@@ -268,11 +291,10 @@ static enum ce_status load(struct ce_compare_job *job, struct ce_error *err)
                    count_tokens(job),
                    job->frontier.settings);
     engine.job = wanted;
-    engine.compressed_experts = files->count > 0 ? files->item[0] : NULL;
-    engine.compressed = job->sources > 0 ? 1 : 0;
+    engine.compressed = 0;
     engine.switchable = true;
     engine.extra_bytes = (3 * longest_text(job) + results) * sizeof(double) +
-                         count_tokens(job) * sizeof(int32_t) + largest_source(job);
+                         count_tokens(job) * sizeof(int32_t);
     return ce_session_load(&job->session, &engine, err);
 }
 
@@ -304,7 +326,7 @@ enum ce_status ce_compare_job_run(struct ce_compare_job *job, struct ce_error *e
     enum ce_status status = load(job, err);
 
     if (status == CE_OK) {
-        status = try_sources(job, err);
+        status = check_models(job, err);
     }
     return status == CE_OK ? run_all(job, err) : status;
 }

@@ -308,7 +308,8 @@ static void tables_have_a_row_a_setting(void **state)
     ce_frontier_free(&frontier);
 }
 
-/* A block of data for each line of each panel, and names that cannot end a string. */
+/* A block of data for each line of each panel, and names that cannot end a string.
+ * Truncation has the full model at its right end; an affine line has an n_ce. */
 static void plots_have_a_line_a_name(void **state)
 {
     (void)state;
@@ -324,6 +325,10 @@ static void plots_have_a_line_a_name(void **state)
     assert_non_null(script);
     assert_int_equal(count(data, "\n\n\n"), TEXTS * LINES);
     assert_int_equal(count(data, "# text"), TEXTS * LINES);
+    assert_int_equal(count(data, "0.000900 "), TEXTS * 2);
+    assert_int_equal(count(data, "\n0.000500 "), TEXTS);
+    assert_true(strstr(data, "\n0.000500 ") < strstr(data, "\n0.000700 "));
+    assert_int_equal(count(script, "'affine, n_ce 2'"), TEXTS);
     assert_int_equal(count(script, "\nplot "), TEXTS);
     assert_int_equal(count(script, "'frontier.dat' index"), TEXTS * LINES);
     assert_non_null(strstr(script, "index 7 "));
