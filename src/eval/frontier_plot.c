@@ -35,9 +35,13 @@ static void append_quoted(struct ce_string *text, const char *string)
 {
     ce_string_append(text, "'");
     for (const char *c = string; *c != '\0'; c++) {
-        char piece[2] = {(unsigned char)*c < ' ' ? ' ' : *c, '\0'};
-
-        ce_string_append(text, *c == '\'' ? "''" : piece);
+        if (*c == '\'') {
+            ce_string_append(text, "''");
+        } else if ((unsigned char)*c < ' ') {
+            ce_string_append(text, " ");
+        } else {
+            ce_string_append_bytes(text, c, 1);
+        }
     }
     ce_string_append(text, "'");
 }

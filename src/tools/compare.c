@@ -152,9 +152,7 @@ static const struct ce_example examples[] = {
      "--windows 20 --json | jq '.settings[].texts[0].recovered_fraction'"},
     {0}};
 
-static const char *const usage[] = {
-    "--model DIR --data FILE... [--compressed-experts FILE...] [--out DIR] [options]",
-    NULL};
+static const char *const usage[] = {"--model DIR --data FILE... [options]", NULL};
 
 const struct ce_command ce_command_compare = {
     .name = "compare",

@@ -301,7 +301,7 @@ static enum ce_status load(struct ce_compare_job *job, struct ce_error *err)
 static enum ce_status run_all(struct ce_compare_job *job, struct ce_error *err)
 {
     struct loop loop = {.job = job,
-                        .logprob = calloc(longest_text(job), sizeof(double)),
+                        .logprob = calloc(longest_text(job) + 1, sizeof(double)),
                         .began_ns = ce_clock_ns(),
                         .told_ns = ce_clock_ns(),
                         .tokens = count_tokens(job)};
