@@ -46,6 +46,7 @@ static void take_moe(struct ce_engine *engine, struct ce_arena *arena)
 {
     const struct ce_config *config = &engine->config;
     const bool split = engine->split == CE_EXPERT_SPLIT_NODE;
+    const bool affine = engine->separate.kind == CE_COMPRESSED_AFFINE;
 
     engine->moe = (struct ce_moe){
         .kernels = engine->kernels,
@@ -56,7 +57,9 @@ static void take_moe(struct ce_engine *engine, struct ce_arena *arena)
         .experts = config->experts,
         .top_k = config->top_k,
         .mains = engine->mains,
-        .auxiliary = engine->compressed,
+        .auxiliary = affine ? 0 : engine->compressed,
+        .affine_experts = affine ? engine->compressed : 0,
+        .affine_inputs = engine->separate.most_inputs,
         .norm_topk_prob = config->norm_topk_prob,
         .wire = ce_wire_for(engine->wire, config->hidden_size),
         .max_tokens = engine->options.step_tokens,

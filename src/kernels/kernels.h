@@ -23,6 +23,8 @@
  *   softmax       2e-6 and the rounding of x - max
  *   silu_multiply 2e-6
  *   attend        1e-5 of the largest |value|
+ *   add_combined  2^-24 * (combined rows + 2) of |y| + |scale| * the sum of absolute
+ *                 products
  *   rotate, multiply, add_scaled: at most one rounding apart
  *
  * Zero rows, outputs or elements are allowed and do nothing, but where a
@@ -79,6 +81,15 @@ struct ce_attend {
     float scale;
 };
 
+/* Sums of the rows of one matrix, each with factors of its own, and where they go. */
+struct ce_combination {
+    size_t sums;
+    const uint32_t *row;  /* [sums] of y, all different */
+    const float *scale;   /* [sums] */
+    const float *factors; /* [sums] times one a row of the matrix, */
+    size_t ld;            /* so far apart */
+};
+
 struct ce_kernels {
     const char *name; /* "ref", "avx2" */
 
@@ -132,6 +143,16 @@ struct ce_kernels {
 
     /* y += a * x. */
     void (*add_scaled)(float *y, const float *x, float a, size_t n);
+
+    /* y[row[t]][j - first] += scale[t] * sum_i factors[t][i] * w[i][j] for t < sums and
+     * first <= j < first + count; w is [outputs][inputs], i counts its outputs, and is
+     * not packed. */
+    void (*add_combined)(float *y,
+                         size_t ldy,
+                         const struct ce_combination *c,
+                         const struct ce_matrix *w,
+                         size_t first,
+                         size_t count);
 
     /* Half-rotation RoPE of one head in place: pairs (i, i + n/2), i < n/2, with
      * cosine[i] and sine[i]. */

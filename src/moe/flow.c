@@ -82,6 +82,27 @@ static enum ce_status send_rows(struct flow *flow, struct ce_error *err)
     return status;
 }
 
+/* ---- what stays here ---- */
+
+/* The affine compressed experts of the own tokens, while rows travel. */
+static void run_affine(struct flow *flow)
+{
+    struct ce_moe *moe = flow->moe;
+
+    if (moe->affine_experts == 0) {
+        return;
+    }
+    flow->mine = ce_transport_enter(moe->transport, "affine", flow->mine, flow->err);
+    if (flow->mine == CE_OK) {
+        flow->mine = ce_affine_run(&moe->affine,
+                                   flow->layer->affine,
+                                   flow->key.layer,
+                                   &moe->routing,
+                                   flow->x,
+                                   flow->err);
+    }
+}
+
 /* ---- rows in ---- */
 
 /* Adds a message to the batch, or notes that its sender has failed. */
@@ -336,6 +357,8 @@ static enum ce_status open_exchanges(struct ce_moe *moe, struct ce_error *err)
     memset(moe->answered, 0, (size_t)moe->transport->ranks);
     moe->work.progress = poll_transport;
     moe->work.progress_context = moe;
+    moe->affine.progress = poll_transport;
+    moe->affine.progress_context = moe;
     moe->polled = CE_OK;
     return status;
 }
@@ -383,6 +406,9 @@ static enum ce_status collect_results(struct flow *flow,
     }
     if (status == CE_OK && verdict == CE_OK) {
         ce_combine_sum(&moe->plan, moe->combine, moe->incoming, y, &moe->wire);
+        if (moe->affine_experts > 0) {
+            ce_affine_add(&moe->affine, y, moe->plan.tokens);
+        }
     }
     return status;
 }
@@ -421,7 +447,10 @@ enum ce_status ce_flow_run(struct ce_moe *moe,
     if (status == CE_OK) {
         status = send_rows(&flow, &broken);
     }
+    end_stage(moe, CE_MOE_DISPATCH, &since);
     if (status == CE_OK) {
+        run_affine(&flow);
+        end_stage(moe, CE_MOE_AFFINE, &since);
         status = serve(&flow, &since, &broken);
     }
     if (status != CE_OK) {

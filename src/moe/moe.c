@@ -42,6 +42,19 @@ static void take_work(struct ce_moe *moe, struct ce_arena *arena)
     }
 }
 
+static void take_affine(struct ce_moe *moe, struct ce_arena *arena)
+{
+    moe->affine = (struct ce_affine){.kernels = moe->kernels,
+                                     .experts = moe->experts,
+                                     .hidden = moe->hidden,
+                                     .auxiliary = moe->affine_experts,
+                                     .inputs = moe->affine_inputs,
+                                     .max_tokens = moe->max_tokens};
+    if (moe->affine_experts > 0) {
+        ce_affine_take(&moe->affine, arena);
+    }
+}
+
 /* For what travels in messages: all but the ranks' own. */
 static void take_outboxes(struct ce_moe *moe, struct ce_arena *arena)
 {
@@ -93,6 +106,7 @@ void ce_moe_take(struct ce_moe *moe, struct ce_arena *arena)
         moe->first = ce_arena_take(arena, tokens, sizeof(moe->first[0]));
     }
     take_work(moe, arena);
+    take_affine(moe, arena);
 }
 
 /* Twice what a rank has of all experts, and a few rows: routers are not uniform, but

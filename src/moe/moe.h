@@ -3,7 +3,8 @@
  * Source: OLMoE (arXiv 2409.02060); compressed experts, arXiv 2503.00634. With
  * `auxiliary` 0 and mains = top_k this is the ordinary block; with mains < top_k
  * and auxiliary 0 the truncated one; with auxiliary = top_k - mains the
- * compressed one. Main weights are never renormalised after the split.
+ * compressed one, scaling; with affine = top_k - mains likewise, of the affine kind
+ * (affine.h). Main weights are never renormalised after the split.
  */
 
 #ifndef CE_MOE_MOE_H
@@ -15,6 +16,7 @@
 #include "comm/window.h"
 #include "kernels/kernels.h"
 #include "model/weights.h"
+#include "moe/affine.h"
 #include "moe/combine.h"
 #include "moe/dispatch.h"
 #include "moe/experts.h"
@@ -31,6 +33,7 @@ enum ce_moe_stage {
     CE_MOE_ROUTER = 0,
     CE_MOE_PLAN,
     CE_MOE_DISPATCH,
+    CE_MOE_AFFINE,
     CE_MOE_EXPERTS,
     CE_MOE_COMBINE,
     CE_MOE_STAGES
@@ -93,7 +96,9 @@ struct ce_moe {
     size_t experts;
     size_t top_k;
     size_t mains;
-    size_t auxiliary;
+    size_t auxiliary;      /* that travel with rows, as pairs: of scaling kind */
+    size_t affine_experts; /* auxiliary ones that do not: of affine kind */
+    size_t affine_inputs;  /* the largest r + 2 s among those of all layers */
     bool norm_topk_prob;
     struct ce_wire wire; /* of rows, width hidden */
     bool packed_experts; /* their weights are q8 or q4 */
@@ -122,6 +127,7 @@ struct ce_moe {
     size_t shard;           /* experts of this rank in a layer, at most */
     unsigned char *rounded; /* [max_tokens * mains][row_bytes] split, reduced wire */
     struct ce_experts work;
+    struct ce_affine affine;
     struct ce_moe_counters counters;
     struct ce_moe_peer *peer; /* [ranks] */
 

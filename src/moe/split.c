@@ -177,6 +177,27 @@ static enum ce_status read_rows(struct split *split, struct ce_error *err)
     return status;
 }
 
+/* ---- what stays here ---- */
+
+/* The affine compressed experts of the own tokens, before the ranks meet. */
+static void run_affine(struct split *split)
+{
+    struct ce_moe *moe = split->moe;
+
+    if (moe->affine_experts == 0) {
+        return;
+    }
+    split->mine = ce_transport_enter(moe->transport, "affine", split->mine, split->err);
+    if (split->mine == CE_OK) {
+        split->mine = ce_affine_run(&moe->affine,
+                                    split->layer->affine,
+                                    split->key.layer,
+                                    &moe->routing,
+                                    split->x,
+                                    split->err);
+    }
+}
+
 /* ---- experts ---- */
 
 static void blank_hidden(const struct ce_tile *tile)
@@ -280,6 +301,9 @@ static void sum_results(struct ce_moe *moe, float *y)
     const unsigned char *rows = encode_results(moe);
 
     ce_combine_sum(&moe->plan, CE_COMBINE_ORDERED, &rows, y, &moe->wire);
+    if (moe->affine_experts > 0) {
+        ce_affine_add(&moe->affine, y, moe->plan.tokens);
+    }
 }
 
 /* ---- the whole ---- */
@@ -338,6 +362,8 @@ enum ce_status ce_split_run(struct ce_moe *moe,
     enum ce_status verdict = CE_OK;
     uint64_t since = ce_clock_ns();
 
+    run_affine(&split);
+    end_stage(moe, CE_MOE_AFFINE, &since);
     split.mine = ce_transport_enter(moe->transport, "dispatch", split.mine, err);
     write_message(&split);
     status = ce_window_meet(moe->window, &broken);

@@ -24,6 +24,7 @@ json_t *ce_report_times(const uint64_t *all, const uint64_t *moe)
     ce_json_set_seconds(object, "router", moe[CE_MOE_ROUTER]);
     ce_json_set_seconds(object, "plan", moe[CE_MOE_PLAN]);
     ce_json_set_seconds(object, "dispatch", moe[CE_MOE_DISPATCH]);
+    ce_json_set_seconds(object, "affine", moe[CE_MOE_AFFINE]);
     ce_json_set_seconds(object, "experts", moe[CE_MOE_EXPERTS]);
     ce_json_set_seconds(object, "combine", moe[CE_MOE_COMBINE]);
     ce_json_set_seconds(object, "logits", all[CE_STAGE_LOGITS]);

@@ -4,7 +4,7 @@
 import cemoe
 
 LAYERS, HIDDEN, INTERMEDIATE, EXPERTS, TOP_K, VOCABULARY = 4, 128, 64, 16, 4, 2048  # of deploy/model
-STAGES = {"embed", "attention", "router", "plan", "dispatch", "experts", "combine", "logits", "agree"}
+STAGES = {"embed", "attention", "router", "plan", "dispatch", "affine", "experts", "combine", "logits", "agree"}
 EXPERT = 3 * HIDDEN * INTERMEDIATE
 ATTENTION_AND_ROUTER = LAYERS * (4 * HIDDEN * HIDDEN + EXPERTS * HIDDEN)
 NORMS = LAYERS * 4 * HIDDEN + HIDDEN  # in F32

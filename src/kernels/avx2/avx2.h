@@ -27,6 +27,12 @@ void ce_silu_multiply_avx2(
     float *h, const float *gate, const float *up, const float *scale, size_t n);
 void ce_multiply_avx2(float *y, const float *x, const float *w, size_t n);
 void ce_add_scaled_avx2(float *y, const float *x, float a, size_t n);
+void ce_add_combined_avx2(float *y,
+                          size_t ldy,
+                          const struct ce_combination *c,
+                          const struct ce_matrix *w,
+                          size_t first,
+                          size_t count);
 void ce_rotate_avx2(float *x, const float *cosine, const float *sine, size_t n);
 void ce_attend_avx2(const struct ce_attend *a);
 void ce_quantise_rows_avx2(struct ce_quantised_block *blocks,

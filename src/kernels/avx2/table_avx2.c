@@ -13,6 +13,7 @@ void ce_kernels_fill_avx2(struct ce_kernels *kernels)
     kernels->silu_multiply = ce_silu_multiply_avx2;
     kernels->multiply = ce_multiply_avx2;
     kernels->add_scaled = ce_add_scaled_avx2;
+    kernels->add_combined = ce_add_combined_avx2;
     kernels->rotate = ce_rotate_avx2;
     kernels->attend = ce_attend_avx2;
     kernels->all_finite = ce_all_finite_avx2;

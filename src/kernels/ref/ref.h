@@ -30,6 +30,12 @@ void ce_silu_multiply_ref(
     float *h, const float *gate, const float *up, const float *scale, size_t n);
 void ce_multiply_ref(float *y, const float *x, const float *w, size_t n);
 void ce_add_scaled_ref(float *y, const float *x, float a, size_t n);
+void ce_add_combined_ref(float *y,
+                         size_t ldy,
+                         const struct ce_combination *c,
+                         const struct ce_matrix *w,
+                         size_t first,
+                         size_t count);
 /* The pairs (low[i], high[i]) of ce_kernels.rotate, i < n. */
 void ce_rotate_pairs_ref(
     float *low, float *high, const float *cosine, const float *sine, size_t n);

@@ -14,6 +14,7 @@ void ce_kernels_fill_ref(struct ce_kernels *kernels)
         .silu_multiply = ce_silu_multiply_ref,
         .multiply = ce_multiply_ref,
         .add_scaled = ce_add_scaled_ref,
+        .add_combined = ce_add_combined_ref,
         .rotate = ce_rotate_ref,
         .attend = ce_attend_ref,
         .all_finite = ce_all_finite_ref,
