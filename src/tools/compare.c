@@ -156,7 +156,7 @@ static const char *const usage[] = {"--model DIR --data FILE... [options]", NULL
 
 const struct ce_command ce_command_compare = {
     .name = "compare",
-    .summary = "NLL against active parameters: experts in full, dropped, compressed",
+    .summary = "NLL against active parameters: experts full, dropped, compressed",
     .usage = usage,
     .description =
         "Runs the same windows of held-out texts with all experts of a token in full, "
@@ -170,7 +170,9 @@ const struct ce_command ce_command_compare = {
         "                or the compressed experts do harm\n"
         "  recovered     the share of what dropping them loses that comes back\n"
         "  active        parameters a token passes through, as in cemoe inspect; the\n"
-        "                vectors or matrices of its compressed experts included\n"
+        "                vectors or matrices of its compressed experts included, "
+        "where\n"
+        "                experts differ in rank their mean over all experts\n"
         "  replica       bytes of compressed experts that every rank holds\n"
         "  best          no other setting has a smaller NLL without more active\n"
         "                parameters, or fewer of them without a larger NLL\n\n"

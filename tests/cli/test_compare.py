@@ -5,7 +5,9 @@ import json
 import math
 import os
 import shutil
+import random
 import statistics
+import struct
 
 import cemoe
 
@@ -13,6 +15,7 @@ TEXT = cemoe.MODEL / "heldout/math.txt"
 TABLES = cemoe.MODEL / "ces-math.safetensors"
 WINDOW = 64
 TOP_K = 4
+LAYERS, EXPERTS, HIDDEN = 4, 16, 128
 FILES = ["comparison.json", "comparison.md", "frontier.dat", "frontier.gp", "frontier.svg"]
 
 
@@ -43,6 +46,91 @@ class Compare(cemoe.TestCase):
 
     def text(self, name="text.txt", characters=900, start=0):
         return self.write(name, TEXT.read_text()[start:start + characters])
+
+
+def write_affine(path, rank_of, **metadata):
+    """Small random values; rank_of(expert) is r. Returns how many there are."""
+    numbers = random.Random(5)
+    header = {"__metadata__": {"format": "cemoe.compressed_experts", "version": "1", "kind": "affine", **metadata}}
+    data = bytearray()
+    for layer in range(LAYERS):
+        for expert in range(EXPERTS):
+            r = rank_of(expert)
+            shapes = {"b": [HIDDEN], **({"u": [HIDDEN, r], "v": [r, HIDDEN]} if r > 0 else {})}
+            for part, shape in shapes.items():
+                first = len(data)
+                for _ in range(math.prod(shape)):
+                    data += struct.pack("<f", numbers.gauss(0, 0.05))[2:]  # BF16: the upper half
+                header[f"model.layers.{layer}.mlp.affine.{expert}.{part}"] = {
+                    "dtype": "BF16", "shape": shape, "data_offsets": [first, len(data)]}
+    cemoe.write_safetensors(path, header, bytes(data))
+    return len(data) // 2
+
+
+class Affine(Compare):
+    """Files that were fitted for one n_ce."""
+
+    def setUp(self):
+        super().setUp()
+        self.path = self.dir / "r.safetensors"
+        self.values = write_affine(self.path, lambda expert: expert % 3, n_ce="2")
+
+    def settings(self, *arguments):
+        document = self.document("--data", self.text(), "--windows", 2, "--compressed-experts", *arguments)
+        return [(s["kind"], s["n_ce"]) for s in document["settings"]]
+
+    def test_at_its_own_n_ce(self):
+        own = [("full", 0), ("truncated", 2), ("affine", 2)]
+        self.assertEqual(self.settings(self.path), own)
+        self.assertEqual(self.settings(self.path, "--compressed", 2), own)
+        self.assertEqual(self.settings(self.path, TABLES, "--compressed", 2, 3),
+                         [*own, ("scaling", 2), ("truncated", 3), ("scaling", 3)])
+
+    def test_at_any_n_ce(self):
+        self.assertEqual(self.settings(self.path, "--any-n"),
+                         [("full", 0), *((kind, n) for n in (1, 2, 3) for kind in ("truncated", "affine"))])
+        silent = self.dir / "silent.safetensors"
+        write_affine(silent, lambda expert: 0)
+        self.assertEqual(len(self.settings(silent)), 7)
+
+    def test_not_at_all(self):
+        done = self.compare("--data", self.text(), "--compressed-experts", self.path, "--compressed", 1, 3, "--quiet")
+        self.assertEqual(done.code, 1)
+        for part in (str(self.path), "n_ce 2", "--any-n"):
+            self.assertIn(part, done.err)
+
+    def test_numbers(self):
+        """The loss is that of cemoe score; a token has on average two sixteenths of the values."""
+        text = self.text()
+        other = self.dir / "other.safetensors"
+        write_affine(other, lambda expert: 1, n_ce="2")
+        settings = self.document("--data", text, "--compressed-experts", self.path, other, TABLES, "--compressed", 2)["settings"]
+        losses = {s["name"]: s["texts"][0]["nll"] for s in settings}
+        self.assertEqual(list(losses), ["full", "truncated", "r", "other", "ces-math"])
+        for name, path in (("r", self.path), ("other", other), ("ces-math", TABLES)):
+            self.assertEqual(losses[name], self.score(text, "--compressed", 2, "--compressed-experts", path)["nll"])
+        self.assertEqual(len(set(losses.values())), 5)
+        truncated, affine = settings[1], settings[2]
+        self.assertEqual(affine["compressed_parameters"], self.values * 2 // EXPERTS)
+        self.assertEqual(affine["active_parameters"], truncated["active_parameters"] + affine["compressed_parameters"])
+        self.assertGreaterEqual(affine["replica_bytes"], 2 * self.values)
+
+    def test_file_of_another_model(self):
+        """It is found out before anything has run, also where it is the last."""
+        other = self.dir / "other.safetensors"
+        write_affine(other, lambda expert: 0, n_ce="2", model="0123456789abcdef")
+        done = self.compare("--data", self.text(), "--compressed-experts", self.path, other)
+        self.assertEqual(done.code, 1)
+        self.assertIn(str(other), done.err)
+        self.assertIn("0123456789abcdef", done.err)
+        self.assertNotIn("NLL", done.err)
+
+    def test_same_bytes_on_ranks(self):
+        images = set()
+        for ranks in (1, 2):
+            done = self.compare("--data", self.text(), "--compressed-experts", self.path, TABLES, "--json", "--quiet", ranks=ranks)
+            images.add(self.assert_done(done).out.split('\n "run": ')[0])
+        self.assertEqual(len(images), 1)
 
 
 class Numbers(Compare):
