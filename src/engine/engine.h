@@ -160,6 +160,29 @@ CE_MUST_CHECK enum ce_status ce_attention_run(struct ce_engine *engine,
 CE_MUST_CHECK enum ce_status
 ce_forward(struct ce_engine *engine, enum ce_status status, struct ce_error *err);
 
+/* One layer of it: from the residual stream `before` [tokens][d] of the batch, or for
+ * layer 0 from the ids, to the stream `after` it, with the bits it has in ce_forward.
+ * `after` may be `before`, or NULL where nobody wants it; it is as it was after a
+ * failure. Collective. (forward.c) */
+CE_MUST_CHECK enum ce_status ce_forward_layer(struct ce_engine *engine,
+                                              size_t layer,
+                                              const float *before,
+                                              float *after,
+                                              enum ce_status status,
+                                              struct ce_error *err);
+
+/* A step of one layer, for a walk that takes many texts through a layer before any goes
+ * to the next. The sequences are empty, each item is all of its sequence, and they are
+ * empty again afterwards. `before` and `after` as in ce_forward_layer, item by item.
+ * Errors as those of ce_engine_step. Collective. (step.c) */
+CE_MUST_CHECK enum ce_status ce_engine_step_layer(struct ce_engine *engine,
+                                                  const struct ce_step_item *items,
+                                                  size_t count,
+                                                  size_t layer,
+                                                  const float *before,
+                                                  float *after,
+                                                  struct ce_error *err);
+
 /* Opens the packed model of options->model or else the checkpoint there, none with
  * dummy weights, and chooses the formats. The caller closes both. (engine_weights.c) */
 CE_MUST_CHECK enum ce_status

@@ -183,6 +183,7 @@ compute_logits(struct ce_engine *engine, enum ce_status status, struct ce_error 
     const size_t vocab = engine->config.vocab_size;
     const struct ce_dense_output output = {
         engine->act.logits, &engine->weights.output, vocab};
+    uint64_t since = ce_clock_ns();
 
     status = ce_transport_enter(engine->transport, "logits", status, err);
     if (status == CE_OK) {
@@ -206,51 +207,96 @@ compute_logits(struct ce_engine *engine, enum ce_status status, struct ce_error 
                          CE_ERR_NUMERIC,
                          "logits: a value is not finite; are the weights damaged?");
     }
+    end_stage(engine, CE_STAGE_LOGITS, &since);
     return status;
 }
 
-/* All layers. A rank that fails goes on without rows of its own, to tell the others in
- * the next dispatch; then all return. */
-static enum ce_status
-run_layers(struct ce_engine *engine, enum ce_status status, struct ce_error *err)
+/* The residual stream before a step's first layer. */
+static enum ce_status begin(struct ce_engine *engine,
+                            const float *hidden,
+                            enum ce_status status,
+                            struct ce_error *err)
 {
-    struct ce_activity *now = &engine->transport->activity;
+    uint64_t since = ce_clock_ns();
 
-    for (now->layer = 0; now->layer < engine->config.layers; now->layer++) {
-        status = run_attention(engine, now->layer, status, err);
-        status = run_moe(engine, now->layer, status, err);
-        if (status != CE_OK && engine->moe.told) {
-            return status;
-        }
+    engine->transport->activity.step = engine->step;
+    engine->moe.told = false;
+    status = ce_transport_enter(engine->transport, "embed", status, err);
+    if (status == CE_OK && hidden == NULL) {
+        status = embed(engine, err);
+    } else if (status == CE_OK) {
+        memcpy(engine->act.hidden,
+               hidden,
+               engine->batch.tokens * engine->config.hidden_size * sizeof(float));
     }
-    now->layer = engine->config.layers - 1;
+    status = ce_dense_begin(engine, status, err);
+    end_stage(engine, CE_STAGE_EMBED, &since);
     return status;
 }
 
-enum ce_status
-ce_forward(struct ce_engine *engine, enum ce_status status, struct ce_error *err)
+static enum ce_status run_layer(struct ce_engine *engine,
+                                size_t layer,
+                                enum ce_status status,
+                                struct ce_error *err)
+{
+    engine->transport->activity.layer = layer;
+    status = run_attention(engine, layer, status, err);
+    return run_moe(engine, layer, status, err);
+}
+
+/* What becomes of a step: the same on all ranks. */
+static enum ce_status
+end(struct ce_engine *engine, enum ce_status status, struct ce_error *err)
 {
     struct ce_transport *transport = engine->transport;
     uint64_t since = ce_clock_ns();
 
-    transport->activity.step = engine->step;
-    transport->activity.layer = 0;
-    status = ce_transport_enter(transport, "embed", status, err);
-    if (status == CE_OK) {
-        status = embed(engine, err);
-    }
-    status = ce_dense_begin(engine, status, err);
-    end_stage(engine, CE_STAGE_EMBED, &since);
-    engine->moe.told = false;
-    status = run_layers(engine, status, err);
     if (status == CE_OK || !engine->moe.told) {
-        since = ce_clock_ns();
-        status = compute_logits(engine, status, err);
-        end_stage(engine, CE_STAGE_LOGITS, &since);
         status = ce_transport_enter(transport, "agree", status, err);
         status = ce_agree(transport, status, err);
         end_stage(engine, CE_STAGE_AGREE, &since);
     }
     transport->activity.stage = NULL;
+    return status;
+}
+
+/* A rank that fails goes on without rows of its own, to tell the others in the next
+ * dispatch; then all return. */
+enum ce_status
+ce_forward(struct ce_engine *engine, enum ce_status status, struct ce_error *err)
+{
+    engine->transport->activity.layer = 0;
+    status = begin(engine, NULL, status, err);
+    for (size_t layer = 0; layer < engine->config.layers; layer++) {
+        status = run_layer(engine, layer, status, err);
+        if (status != CE_OK && engine->moe.told) {
+            break;
+        }
+    }
+    if (status == CE_OK || !engine->moe.told) {
+        status = compute_logits(engine, status, err);
+    }
+    return end(engine, status, err);
+}
+
+enum ce_status ce_forward_layer(struct ce_engine *engine,
+                                size_t layer,
+                                const float *before,
+                                float *after,
+                                enum ce_status status,
+                                struct ce_error *err)
+{
+    engine->transport->activity.layer = layer;
+    status = begin(engine, layer > 0 ? before : NULL, status, err);
+    status = run_layer(engine, layer, status, err);
+    if (status == CE_OK) {
+        status = check_hidden(engine, layer, "MoE", err);
+    }
+    status = end(engine, status, err);
+    if (status == CE_OK && after != NULL) {
+        memcpy(after,
+               engine->act.hidden,
+               engine->batch.tokens * engine->config.hidden_size * sizeof(float));
+    }
     return status;
 }

@@ -191,6 +191,40 @@ enum ce_status ce_engine_step(struct ce_engine *engine,
     return CE_OK;
 }
 
+static enum ce_status
+check_whole(const struct ce_step_item *items, size_t count, struct ce_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].sequence->length > 0) {
+            return ce_fail(
+                err, CE_ERR_ARG, "a layer is run over sequences that have tokens");
+        }
+    }
+    return CE_OK;
+}
+
+enum ce_status ce_engine_step_layer(struct ce_engine *engine,
+                                    const struct ce_step_item *items,
+                                    size_t count,
+                                    size_t layer,
+                                    const float *before,
+                                    float *after,
+                                    struct ce_error *err)
+{
+    enum ce_status status = check_whole(items, count, err);
+
+    engine->step++;
+    if (status == CE_OK) {
+        status = build_batch(engine, items, count, err);
+    }
+    status = ce_forward_layer(engine, layer, before, after, status, err);
+    for (size_t i = 0; i < count; i++) {
+        ce_sequence_release(&engine->cache, items[i].sequence);
+    }
+    engine->counters.steps++;
+    return status;
+}
+
 void ce_engine_reset_counters(struct ce_engine *engine)
 {
     engine->counters = (struct ce_engine_counters){0};

@@ -56,11 +56,24 @@ uint64_t ce_safetensors_hash(const struct ce_safetensors *file, bool values);
 const char *ce_safetensors_metadata(const struct ce_safetensors *file, const char *key);
 
 /* Writes named tensors as one file, atomically; data starts at a multiple of 8.
- * Names must be unique. */
+ * Names must be unique. The metadata say what PyTorch's do: {"format": "pt"}. */
 CE_MUST_CHECK enum ce_status
 ce_safetensors_write(const char *path,
                      const struct ce_safetensors_entry *entries,
                      size_t count,
                      struct ce_error *err);
+
+/* The same with these metadata and no others; keys must be unique too. */
+struct ce_safetensors_text {
+    const char *key;
+    const char *value;
+};
+CE_MUST_CHECK enum ce_status
+ce_safetensors_write_with(const char *path,
+                          const struct ce_safetensors_entry *entries,
+                          size_t count,
+                          const struct ce_safetensors_text *metadata,
+                          size_t metadata_count,
+                          struct ce_error *err);
 
 #endif

@@ -1,8 +1,8 @@
 /* safetensors_write.c - named tensors to one file
  *
  * As the reference writer does: wide elements first, then by name, so that with
- * the data at a multiple of 8 every tensor is aligned to its element; metadata
- * {"format": "pt"}, without which transformers refuses the file.
+ * the data at a multiple of 8 every tensor is aligned to its element; if nothing else
+ * is asked for, metadata {"format": "pt"}, without which transformers refuses the file.
  */
 
 #include "base/memory.h"
@@ -152,13 +152,44 @@ static enum ce_status write_parts(const char *path,
     return status;
 }
 
-enum ce_status ce_safetensors_write(const char *path,
-                                    const struct ce_safetensors_entry *entries,
-                                    size_t count,
-                                    struct ce_error *err)
+static enum ce_status describe_metadata(json_t *header,
+                                        const char *path,
+                                        const struct ce_safetensors_text *metadata,
+                                        size_t count,
+                                        struct ce_error *err)
+{
+    json_t *object = json_object();
+
+    if (json_object_set_new(header, CE_SAFETENSORS_METADATA, object) != 0) {
+        return ce_fail(err, CE_ERR_NOMEM, "%s: no memory for its header", path);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *key = metadata[i].key;
+
+        if (json_object_get(object, key) != NULL) {
+            return ce_fail(
+                err, CE_ERR_ARG, "%s: metadata '%.128s': is there twice", path, key);
+        }
+        if (json_object_set_new(object, key, json_string(metadata[i].value)) != 0) {
+            return ce_fail(err,
+                           CE_ERR_ARG,
+                           "%s: metadata '%.128s': not UTF-8, or no memory",
+                           path,
+                           key);
+        }
+    }
+    return CE_OK;
+}
+
+enum ce_status ce_safetensors_write_with(const char *path,
+                                         const struct ce_safetensors_entry *entries,
+                                         size_t count,
+                                         const struct ce_safetensors_text *metadata,
+                                         size_t metadata_count,
+                                         struct ce_error *err)
 {
     const struct ce_safetensors_entry **order = calloc(count + 1, sizeof(*order));
-    json_t *header = json_pack("{s:{s:s}}", CE_SAFETENSORS_METADATA, "format", "pt");
+    json_t *header = json_object();
     enum ce_status status;
 
     if (order == NULL || header == NULL) {
@@ -169,7 +200,10 @@ enum ce_status ce_safetensors_write(const char *path,
         order[i] = &entries[i];
     }
     qsort(order, count, sizeof(*order), compare_for_writing);
-    status = fill_header(header, path, order, count, err);
+    status = describe_metadata(header, path, metadata, metadata_count, err);
+    if (status == CE_OK) {
+        status = fill_header(header, path, order, count, err);
+    }
     if (status == CE_OK) {
         status = write_parts(path, header, order, count, err);
     }
@@ -177,4 +211,14 @@ done:
     json_decref(header);
     free(order);
     return status;
+}
+
+enum ce_status ce_safetensors_write(const char *path,
+                                    const struct ce_safetensors_entry *entries,
+                                    size_t count,
+                                    struct ce_error *err)
+{
+    static const struct ce_safetensors_text pytorch = {.key = "format", .value = "pt"};
+
+    return ce_safetensors_write_with(path, entries, count, &pytorch, 1, err);
 }

@@ -114,7 +114,8 @@ static void place_arrival(struct ce_experts *experts, const struct ce_arrival *a
                 (struct ce_assignment){.x = view->x + row * experts->wire.row_bytes,
                                        .auxiliary = pair + mains,
                                        .weight = pair[j].weight,
-                                       .expert = pair[j].expert};
+                                       .expert = pair[j].expert,
+                                       .position = pair[j].position};
             assignment->out = result;
             result += experts->results_wire.row_bytes;
         }
@@ -413,6 +414,30 @@ static void multiply_tile(const struct ce_tile *tile)
     }
 }
 
+static void show_segment(const struct ce_tile *tile, size_t layer_index, size_t index)
+{
+    const struct ce_experts *experts = tile->experts;
+    const struct ce_segment *segment = &tile->segment[index];
+    const struct ce_expert_run run = {
+        .layer = layer_index,
+        .expert = tile->assignment[segment->first].expert,
+        .rows = segment->rows,
+        .x = experts->gate_input + segment->first * experts->hidden,
+        .h = experts->gate + segment->first * experts->intermediate,
+        .y = experts->down + segment->first * experts->hidden,
+        .assignment = tile->assignment + segment->first};
+
+    experts->observer.see(experts->observer.context, &run);
+}
+
+/* Of a tile whose results have no weights yet. */
+static void show_tile(const struct ce_tile *tile, size_t layer_index)
+{
+    for (size_t i = 0; tile->experts->observer.see != NULL && i < tile->segments; i++) {
+        show_segment(tile, layer_index, i);
+    }
+}
+
 /* Cuts assignments [first, first + rows) into runs of one expert. */
 static size_t find_segments(const struct ce_experts *experts,
                             const struct ce_layer_weights *layer,
@@ -517,6 +542,7 @@ enum ce_status ce_experts_run(struct ce_experts *experts,
 
         experts->uniform_thetas += ce_experts_scale(&tile, layer);
         multiply_tile(&tile);
+        show_tile(&tile, layer_index);
         bad = write_results(&tile);
     }
     return bad == SIZE_MAX ? CE_OK : ce_experts_fail(layer_index, bad, err);

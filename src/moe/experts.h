@@ -34,6 +34,7 @@ struct ce_assignment {
     unsigned char *out;              /* the row of its result */
     float weight;
     uint16_t expert;
+    uint16_t position; /* of the expert in the router's order */
 };
 
 /* A run of assignments of one expert within a tile. */
@@ -41,6 +42,25 @@ struct ce_segment {
     const struct ce_expert_weights *weights;
     size_t first; /* row of the tile */
     size_t rows;
+};
+
+/* What one expert makes of some rows, before the router's weights. */
+struct ce_expert_run {
+    size_t layer;
+    size_t expert;
+    size_t rows;
+    const float *x;                         /* [rows][hidden] */
+    const float *h;                         /* [rows][intermediate] */
+    const float *y;                         /* [rows][hidden] */
+    const struct ce_assignment *assignment; /* [rows] the weights and positions */
+};
+
+/* Sees every run as it is computed, in the order of the sources' ranks and then of
+ * their rows. Called by several threads at once, for different experts; the arrays are
+ * valid during the call. Only where experts are whole: not by ranks that share them. */
+struct ce_expert_observer {
+    void (*see)(void *context, const struct ce_expert_run *run); /* NULL: nobody */
+    void *context;
 };
 
 /* A rank that shares its experts with others (split.h) computes some columns of h and
@@ -75,6 +95,7 @@ struct ce_experts {
     /* Called by the calling thread between pieces of work; NULL: nobody. */
     void (*progress)(void *context);
     void *progress_context;
+    struct ce_expert_observer observer;
 };
 
 /* Sizes in `experts` must be set; takes the arrays from the arena. */

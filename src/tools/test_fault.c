@@ -25,6 +25,7 @@ static const char *const stages[] = {"start",
                                      "combine",
                                      "logits",
                                      "agree",
+                                     "fit",
                                      "end",
                                      NULL};
 

@@ -10,6 +10,7 @@
  *   hang   sleeps and never goes on
  *
  * Steps count from 1. "embed" is in layer 0, "logits" and "agree" are in the last one.
+ * In calibrations each step runs one layer, and "fit" comes after the last of a layer.
  * "start", "input" and "load" come before the first step: step 0, layer 0. "end" is
  * where the last step was. A fault that never comes to pass is not an error.
  */

@@ -410,6 +410,26 @@ static void shipped_model(void **state)
                                     .compressed = CE_COMPRESSED_DEFAULT});
 }
 
+/* Against NumPy in double precision; n_ce is what the file says. */
+static void affine_experts(void **state)
+{
+    (void)state;
+    const struct subject subject = {.name = "affine",
+                                    .model = CE_MODEL_DIR,
+                                    .tables = CE_TEST_SOURCE_DIR
+                                    "/golden/affine/compressed.safetensors",
+                                    .run = "affine",
+                                    .compressed = CE_COMPRESSED_DEFAULT};
+    struct run run;
+
+    open_run(&run, &subject, CE_TEST_SOURCE_DIR "/golden/affine/golden.safetensors");
+    for (int prompt = 0; prompt < 3; prompt++) {
+        check_positions(&run, prompt);
+    }
+    print_message("affine: worst relative error %.2e\n", run.worst);
+    close_run(&run);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) {
@@ -422,6 +442,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(sharded_f16),
         cmocka_unit_test(fused_bf16),
         cmocka_unit_test(shipped_model),
+        cmocka_unit_test(affine_experts),
     };
 
     return cmocka_run_group_tests_name("golden.forward", tests, NULL, NULL);

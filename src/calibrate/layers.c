@@ -1,0 +1,520 @@
+/* layers.c - walking, collecting, fitting and gathering, layer by layer */
+
+#include "calibrate/layers.h"
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "calibrate/collector.h"
+#include "calibrate/fit.h"
+#include "calibrate/walk.h"
+#include "comm/collective.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+const double ce_calibrate_ridges[] = {0.003, 0.01, 0.03, 0.1, 0.3, 1.0};
+const size_t ce_calibrate_ridge_count =
+    sizeof(ce_calibrate_ridges) / sizeof(ce_calibrate_ridges[0]);
+
+/* A rank with many experts fits for longer than a step takes. */
+#define FITTING_DEADLINE_FACTOR 30
+
+/* What one thread fits in. */
+struct solver {
+    struct ce_fit fit;
+    void *workspace;
+};
+
+struct layers {
+    struct ce_calibrate_run *run;
+    struct ce_engine *engine;
+    struct ce_walk walk;
+    struct ce_collector collector;
+    struct ce_arena arena;
+    struct solver *solver;      /* [needs.solvers] */
+    unsigned char *records;     /* this rank's, in the order of its experts */
+    unsigned char *all_records; /* [experts] on rank 0 */
+    unsigned char *have;        /* [experts] on rank 0 */
+    size_t *own;                /* [own_count] this rank's experts of the layer */
+    size_t own_count;
+    double *means;              /* [MEANS_HEAD + hidden] what ranks tell each other */
+    float *layer_mean;          /* [hidden] */
+    struct ce_part_facts facts; /* first of this rank, then of all */
+    bool measures_outputs;      /* facts are being added up */
+    size_t last;                /* layer that is walked through last */
+    struct ce_calibrate_progress progress;
+};
+
+/* Before the sums of outputs: weight, |moe_out|^2 of both sets. */
+#define MEANS_HEAD (1 + CE_TEXT_SETS)
+
+/* ---- memory ---- */
+
+static bool take_solvers(struct layers *layers)
+{
+    const struct ce_record_shape shape = layers->run->shape;
+    const size_t bytes = ce_fit_workspace_bytes(shape.hidden, shape.most_rank, 0);
+    struct ce_arena *arena = &layers->arena;
+
+    for (size_t i = 0; i < layers->run->needs.solvers; i++) {
+        struct solver *solver = &layers->solver[i];
+
+        if (!ce_fit_take(&solver->fit, shape.hidden, shape.most_rank, arena)) {
+            return false;
+        }
+        solver->workspace = ce_arena_take(arena, bytes, 1);
+        if (solver->workspace == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static size_t arena_bytes(const struct ce_calibrate_run *run, size_t own)
+{
+    const struct ce_calibrate_sizes sizes = {.shape = run->shape,
+                                             .experts = run->engine->config.experts,
+                                             .own_experts = own,
+                                             .threads = (size_t)run->engine->threads};
+
+    return ce_calibrate_collector_bytes(&sizes, run->needs.slots) +
+           run->needs.solvers * ce_calibrate_solver_bytes(run->shape);
+}
+
+static enum ce_status take(struct layers *layers, struct ce_error *err)
+{
+    struct ce_calibrate_run *run = layers->run;
+    const size_t experts = layers->engine->config.experts;
+    const size_t d = run->shape.hidden;
+    const size_t record = ce_record_bytes(run->shape);
+    const size_t own = run->needs.slots * run->needs.passes;
+    const bool gathers = layers->engine->transport->rank == 0;
+    enum ce_status status = ce_arena_create(&layers->arena, arena_bytes(run, own), err);
+
+    if (status != CE_OK) {
+        return status;
+    }
+    layers->solver = calloc(run->needs.solvers, sizeof(layers->solver[0]));
+    layers->records = calloc(own, record);
+    layers->own = calloc(experts, sizeof(layers->own[0]));
+    layers->means = calloc(MEANS_HEAD + d, sizeof(layers->means[0]));
+    layers->layer_mean = calloc(d, sizeof(layers->layer_mean[0]));
+    layers->have = calloc(experts, 1);
+    layers->all_records = gathers ? calloc(experts, record) : NULL;
+    if (layers->solver == NULL || layers->records == NULL || layers->own == NULL ||
+        layers->means == NULL || layers->layer_mean == NULL || layers->have == NULL ||
+        (gathers && layers->all_records == NULL) ||
+        !ce_collector_take(&layers->collector, &layers->arena) ||
+        !take_solvers(layers)) {
+        return ce_fail(err, CE_ERR_NOMEM, "no memory for the moments of a layer");
+    }
+    return CE_OK;
+}
+
+static void give_back(struct layers *layers)
+{
+    ce_walk_close(&layers->walk);
+    ce_arena_destroy(&layers->arena);
+    free(layers->solver);
+    free(layers->records);
+    free(layers->all_records);
+    free(layers->have);
+    free(layers->own);
+    free(layers->means);
+    free(layers->layer_mean);
+}
+
+/* ---- what steps show ---- */
+
+static void see_values(void *context,
+                       const char *name,
+                       size_t layer,
+                       const float *values,
+                       size_t tokens,
+                       size_t hidden)
+{
+    struct layers *layers = context;
+    double sum = 0.0;
+
+    (void)layer;
+    if (!layers->measures_outputs || strcmp(name, "moe_out") != 0) {
+        return;
+    }
+    for (size_t i = 0; i < tokens * hidden; i++) {
+        sum += (double)values[i] * (double)values[i];
+    }
+    layers->facts.moe_out[layers->collector.set] += sum;
+}
+
+static void on_step(void *context)
+{
+    struct layers *layers = context;
+
+    layers->progress.step++;
+    if (layers->run->on_progress != NULL) {
+        layers->run->on_progress(layers->run->progress_context, &layers->progress);
+    }
+}
+
+/* ---- one layer ---- */
+
+static void list_own(struct layers *layers, size_t layer)
+{
+    const struct ce_layer_weights *weights = &layers->engine->weights.layers[layer];
+
+    layers->own_count = 0;
+    for (size_t e = 0; e < layers->engine->config.experts; e++) {
+        if (weights->experts[e].gate.data != NULL) {
+            layers->own[layers->own_count++] = e;
+        }
+    }
+}
+
+/* Both sets through the layer; `collects`: what the experts compute is wanted. */
+static enum ce_status walk(struct layers *layers,
+                           size_t layer,
+                           bool collects,
+                           bool advance,
+                           struct ce_error *err)
+{
+    struct ce_engine *engine = layers->engine;
+    const struct ce_text_windows *windows = layers->run->windows;
+    struct ce_calibrate_counters *counters = &layers->run->counters;
+    const uint64_t since = ce_clock_ns();
+    const uint64_t before = layers->collector.ns;
+    enum ce_status status = CE_OK;
+
+    layers->progress.step = 0;
+    engine->moe.work.observer = collects ? ce_collector_observer(&layers->collector)
+                                         : (struct ce_expert_observer){.see = NULL};
+    for (int set = 0; status == CE_OK && set < CE_TEXT_SETS; set++) {
+        layers->collector.set = (enum ce_text_set)set;
+        status =
+            ce_walk_layer(&layers->walk, layer, (enum ce_text_set)set, advance, err);
+        if (status == CE_OK && collects) {
+            status = ce_agree(engine->transport,
+                              ce_collector_end_set(&layers->collector, layer, err),
+                              err);
+        }
+        counters->tokens += windows->tokens[set];
+    }
+    engine->moe.work.observer.see = NULL;
+    counters->collect_ns += layers->collector.ns - before;
+    counters->walk_ns += ce_clock_ns() - since - (layers->collector.ns - before);
+    return status;
+}
+
+/* Adds what one rank tells of the layer. */
+static enum ce_status add_means(struct layers *layers,
+                                const struct ce_bytes *told,
+                                int rank,
+                                double *sum,
+                                struct ce_error *err)
+{
+    const size_t values = MEANS_HEAD + layers->run->shape.hidden;
+    const double *theirs = told->data;
+
+    if (told->bytes != values * sizeof(*theirs)) {
+        ce_transport_fail(layers->engine->transport);
+        return ce_fail(err, CE_ERR_COMM, "rank %d sent no mean of a layer", rank);
+    }
+    for (size_t i = 0; i < values; i++) {
+        sum[i] += theirs[i];
+    }
+    return CE_OK;
+}
+
+/* The mean output of the layer's auxiliary experts, and facts, of all ranks. */
+static enum ce_status share_means(struct layers *layers, struct ce_error *err)
+{
+    const size_t d = layers->run->shape.hidden;
+    struct ce_transport *transport = layers->engine->transport;
+    double *sum = calloc(MEANS_HEAD + d, sizeof(*sum));
+    const struct ce_bytes *all = NULL;
+    enum ce_status status =
+        sum == NULL ? ce_fail(err, CE_ERR_NOMEM, "no memory for a layer's mean")
+                    : CE_OK;
+
+    layers->means[0] = layers->collector.output_weight;
+    memcpy(layers->means + 1, layers->facts.moe_out, sizeof(layers->facts.moe_out));
+    memcpy(
+        layers->means + MEANS_HEAD, layers->collector.output_sum, d * sizeof(double));
+    status = ce_agree(transport, status, err);
+    if (status == CE_OK) {
+        status = ce_allgather(
+            transport,
+            (struct ce_bytes){layers->means, (MEANS_HEAD + d) * sizeof(double)},
+            &all,
+            err);
+    }
+    for (int r = 0; status == CE_OK && r < transport->ranks; r++) {
+        status = add_means(layers, &all[r], r, sum, err);
+    }
+    for (size_t j = 0; status == CE_OK && j < d; j++) {
+        layers->layer_mean[j] =
+            sum[0] > 0 ? (float)(sum[MEANS_HEAD + j] / sum[0]) : 0.0F;
+    }
+    if (status == CE_OK) {
+        memcpy(layers->facts.moe_out, sum + 1, sizeof(layers->facts.moe_out));
+    }
+    free(sum);
+    return status;
+}
+
+static enum ce_status fit_slot(const struct layers *layers,
+                               size_t layer,
+                               size_t index,
+                               unsigned char *record,
+                               struct ce_error *err)
+{
+    const struct ce_collector_slot *slot = &layers->collector.slot[index];
+    struct solver *solver = &layers->solver[omp_get_thread_num()];
+    const struct ce_fit_options options = {.most_rank = layers->run->shape.most_rank,
+                                           .ridges = ce_calibrate_ridges,
+                                           .ridge_count = ce_calibrate_ridge_count,
+                                           .layer_mean = layers->layer_mean};
+    enum ce_status status = ce_fit_solve(&solver->fit,
+                                         &slot->moments[CE_TEXT_FIT],
+                                         &slot->moments[CE_TEXT_HELDOUT],
+                                         NULL,
+                                         &options,
+                                         solver->workspace,
+                                         err);
+
+    if (status != CE_OK) {
+        ce_error_prefix(err, "layer %zu, expert %zu", layer, slot->expert);
+        return status;
+    }
+    ce_record_write(record, layers->run->shape, slot->expert, &solver->fit);
+    return CE_OK;
+}
+
+/* Fits the group at hand, whose first expert is number `first` of this rank's. */
+static enum ce_status
+fit_group(struct layers *layers, size_t layer, size_t first, struct ce_error *err)
+{
+    const size_t record = ce_record_bytes(layers->run->shape);
+    const size_t used = layers->collector.used;
+    const int threads = (int)layers->run->needs.solvers;
+    const uint64_t since = ce_clock_ns();
+    size_t failed = SIZE_MAX;
+    enum ce_status status = CE_OK;
+
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (size_t i = 0; i < used; i++) {
+        struct ce_error mine = {.text = ""};
+        const enum ce_status slot_status =
+            fit_slot(layers, layer, i, layers->records + (first + i) * record, &mine);
+
+#pragma omp critical(ce_layers_failed)
+        if (slot_status != CE_OK && i < failed) {
+            failed = i;
+            status = slot_status;
+            *err = mine;
+        }
+    }
+    layers->run->counters.solve_ns += ce_clock_ns() - since;
+    return status;
+}
+
+/* One pass: the windows through the layer, and the fits of a group of experts. */
+static enum ce_status
+run_pass(struct layers *layers, size_t layer, size_t pass, struct ce_error *err)
+{
+    const struct ce_calibrate_needs *needs = &layers->run->needs;
+    struct ce_transport *transport = layers->engine->transport;
+    const size_t first = ce_size_min(pass * needs->slots, layers->own_count);
+    const size_t count = ce_size_min(needs->slots, layers->own_count - first);
+    const bool is_last = pass + 1 == needs->passes;
+    enum ce_status status = CE_OK;
+
+    layers->progress.pass = pass;
+    layers->measures_outputs = pass == 0;
+    layers->collector.sums_outputs = pass == 0;
+    ce_collector_begin_group(&layers->collector, layers->own + first, count);
+    status = walk(layers, layer, true, is_last && layer < layers->last, err);
+    if (status == CE_OK && pass == 0) {
+        status = share_means(layers, err);
+    }
+    if (status != CE_OK) {
+        return status;
+    }
+    status = ce_transport_enter(transport, "fit", status, err);
+    if (status == CE_OK) {
+        status = fit_group(layers, layer, first, err);
+    }
+    return ce_agree(transport, status, err);
+}
+
+/* Puts the records of one rank in their places. */
+static enum ce_status place_records(struct layers *layers,
+                                    const struct ce_bytes *sent,
+                                    int rank,
+                                    struct ce_error *err)
+{
+    const size_t record = ce_record_bytes(layers->run->shape);
+    const unsigned char *from = sent->data;
+
+    for (size_t at = 0; at < sent->bytes; at += record) {
+        uint64_t expert = 0; /* the first word of a record */
+
+        if (sent->bytes - at >= record) {
+            memcpy(&expert, from + at, sizeof(expert));
+        }
+        if (sent->bytes - at < record || expert >= layers->engine->config.experts ||
+            layers->have[expert] != 0) {
+            return ce_fail(err, CE_ERR_COMM, "rank %d sent fits that cannot be", rank);
+        }
+        memcpy(layers->all_records + expert * record, from + at, record);
+        layers->have[expert] = 1;
+    }
+    return CE_OK;
+}
+
+static enum ce_status write_part(struct layers *layers,
+                                 size_t layer,
+                                 const struct ce_bytes *all,
+                                 struct ce_error *err)
+{
+    const size_t experts = layers->engine->config.experts;
+    enum ce_status status = CE_OK;
+
+    memset(layers->have, 0, experts);
+    for (int r = 0; status == CE_OK && r < layers->engine->transport->ranks; r++) {
+        status = place_records(layers, &all[r], r, err);
+    }
+    if (status == CE_OK && memchr(layers->have, 0, experts) != NULL) {
+        status = ce_fail(err, CE_ERR_COMM, "layer %zu: a fit did not come", layer);
+    }
+    return status == CE_OK ? ce_parts_write(layers->run->parts,
+                                            layer,
+                                            &layers->facts,
+                                            layers->all_records,
+                                            err)
+                           : status;
+}
+
+/* The fits of all ranks to rank 0, and there to a file. */
+static enum ce_status gather(struct layers *layers, size_t layer, struct ce_error *err)
+{
+    struct ce_transport *transport = layers->engine->transport;
+    const struct ce_bytes mine = {
+        layers->records, layers->own_count * ce_record_bytes(layers->run->shape)};
+    const uint64_t since = ce_clock_ns();
+    const struct ce_bytes *all = NULL;
+    enum ce_status status = ce_gather(transport, mine, &all, err);
+
+    if (status != CE_OK) {
+        return status;
+    }
+    if (all != NULL) {
+        status = write_part(layers, layer, all, err);
+    }
+    status = ce_agree(transport, status, err);
+    layers->run->counters.write_ns += ce_clock_ns() - since;
+    return status;
+}
+
+static enum ce_status
+solve_layer(struct layers *layers, size_t layer, struct ce_error *err)
+{
+    enum ce_status status = CE_OK;
+
+    list_own(layers, layer);
+    layers->facts = (struct ce_part_facts){.moe_out = {0}};
+    ce_collector_begin_layer(&layers->collector);
+    for (size_t pass = 0; status == CE_OK && pass < layers->run->needs.passes; pass++) {
+        status = run_pass(layers, layer, pass, err);
+    }
+    if (status == CE_OK) {
+        status = gather(layers, layer, err);
+    }
+    if (status == CE_OK) {
+        layers->run->solved[layer] = 1;
+    }
+    return status;
+}
+
+/* ---- all layers ---- */
+
+/* True when a layer is left to be fitted; then `last` is the last of them. */
+static bool find_last(struct layers *layers)
+{
+    bool found = false;
+
+    for (size_t l = 0; l < layers->engine->config.layers; l++) {
+        if (layers->run->solved[l] == 0) {
+            layers->last = l;
+            found = true;
+        }
+    }
+    return found;
+}
+
+static enum ce_status prepare(struct layers *layers, struct ce_error *err)
+{
+    const struct ce_calibrate_run *run = layers->run;
+    enum ce_status status =
+        ce_walk_open(&layers->walk, layers->engine, run->windows, err);
+
+    layers->collector = (struct ce_collector){
+        .hidden = run->shape.hidden,
+        .experts = layers->engine->config.experts,
+        .first_auxiliary = layers->engine->config.top_k - run->compressed,
+        .slots = run->needs.slots,
+        .threads = (size_t)layers->engine->threads};
+    layers->walk.on_step = on_step;
+    layers->walk.context = layers;
+    layers->progress = (struct ce_calibrate_progress){
+        .layers = layers->last + 1,
+        .steps = layers->walk.steps[CE_TEXT_FIT] + layers->walk.steps[CE_TEXT_HELDOUT]};
+    return status == CE_OK ? take(layers, err) : status;
+}
+
+static enum ce_status run_layers(struct layers *layers, struct ce_error *err)
+{
+    struct ce_calibrate_run *run = layers->run;
+    enum ce_status status = CE_OK;
+
+    for (size_t layer = 0; status == CE_OK && layer <= layers->last; layer++) {
+        const bool solves = run->solved[layer] == 0;
+
+        layers->progress.layer = layer;
+        layers->progress.passes = solves ? run->needs.passes : 1;
+        layers->progress.pass = 0;
+        layers->collector.tee = layer == run->tee_layer ? run->tee : NULL;
+        layers->collector.tee_context = run->tee_context;
+        layers->measures_outputs = false;
+        status = solves ? solve_layer(layers, layer, err)
+                        : walk(layers, layer, false, true, err);
+    }
+    return status;
+}
+
+enum ce_status ce_calibrate_layers(struct ce_calibrate_run *run, struct ce_error *err)
+{
+    struct ce_transport *transport = run->engine->transport;
+    const uint64_t deadline_ms = transport->deadline_ms;
+    struct layers layers = {.run = run, .engine = run->engine};
+    enum ce_status status = CE_OK;
+
+    if (!find_last(&layers)) {
+        return CE_OK;
+    }
+    if (deadline_ms < UINT64_MAX / FITTING_DEADLINE_FACTOR) {
+        transport->deadline_ms = deadline_ms * FITTING_DEADLINE_FACTOR;
+    }
+    run->engine->observer = (struct ce_observer){.see = see_values, .context = &layers};
+    status = ce_agree(transport, prepare(&layers, err), err);
+    if (status == CE_OK) {
+        status = run_layers(&layers, err);
+    }
+    run->engine->observer.see = NULL;
+    run->engine->moe.work.observer.see = NULL;
+    run->counters.rows = layers.collector.rows;
+    run->counters.flops = layers.collector.flops;
+    give_back(&layers);
+    transport->deadline_ms = deadline_ms;
+    return status;
+}

@@ -1,0 +1,260 @@
+/* outcome.c - curves, chosen ranks, and the file */
+
+#include "calibrate/outcome.h"
+
+#include "calibrate/allocate.h"
+
+#include <stdlib.h>
+
+static size_t ranks_of(const struct ce_calibrate_outcome *outcome)
+{
+    return outcome->shape.most_rank + 1;
+}
+
+static size_t
+index_of(const struct ce_calibrate_outcome *outcome, size_t layer, size_t e)
+{
+    return layer * outcome->experts + e;
+}
+
+/* ---- curves ---- */
+
+static enum ce_status take(struct ce_calibrate_outcome *outcome, struct ce_error *err)
+{
+    const size_t all = outcome->layers * outcome->experts;
+    const size_t ranks = ranks_of(outcome);
+    bool taken = true;
+
+    outcome->layer = calloc(outcome->layers, sizeof(outcome->layer[0]));
+    outcome->expert = calloc(all, sizeof(outcome->expert[0]));
+    outcome->expected = calloc(all * ranks, sizeof(double));
+    for (int set = 0; set < CE_TEXT_SETS; set++) {
+        outcome->errors[set] = calloc(all * ranks, sizeof(double));
+        taken = taken && outcome->errors[set] != NULL;
+        for (size_t l = 0; outcome->layer != NULL && l < outcome->layers; l++) {
+            outcome->layer[l].error[set] = calloc(ranks, sizeof(double));
+            taken = taken && outcome->layer[l].error[set] != NULL;
+        }
+    }
+    if (!taken || outcome->layer == NULL || outcome->expert == NULL ||
+        outcome->expected == NULL) {
+        return ce_fail(err, CE_ERR_NOMEM, "no memory for the error curves");
+    }
+    return CE_OK;
+}
+
+void ce_calibrate_outcome_free(struct ce_calibrate_outcome *outcome)
+{
+    for (int set = 0; set < CE_TEXT_SETS; set++) {
+        for (size_t l = 0; outcome->layer != NULL && l < outcome->layers; l++) {
+            free(outcome->layer[l].error[set]);
+        }
+        free(outcome->errors[set]);
+    }
+    free(outcome->layer);
+    free(outcome->expert);
+    free(outcome->expected);
+    *outcome = (struct ce_calibrate_outcome){0};
+}
+
+static void add_fit(struct ce_calibrate_outcome *outcome,
+                    size_t layer,
+                    size_t expert,
+                    const struct ce_fit *fit)
+{
+    const size_t ranks = ranks_of(outcome);
+    const size_t at = index_of(outcome, layer, expert);
+    struct ce_outcome_layer *whole = &outcome->layer[layer];
+
+    outcome->expert[at] =
+        (struct ce_outcome_expert){.status = fit->status,
+                                   .rows = fit->rows,
+                                   .heldout_rows = fit->heldout_rows,
+                                   .effective_rows = fit->effective_rows,
+                                   .ridge = fit->ridge,
+                                   .rank = fit->rank};
+    whole->statuses[fit->status]++;
+    whole->dropped[CE_TEXT_FIT] += fit->total;
+    whole->dropped[CE_TEXT_HELDOUT] += fit->heldout_total;
+    for (size_t r = 0; r < ranks; r++) {
+        const size_t rank = r < fit->rank ? r : fit->rank;
+        const double error[CE_TEXT_SETS] = {fit->error[rank], fit->heldout_error[rank]};
+
+        outcome->expected[at * ranks + r] = ce_fit_expected_error(fit, rank);
+        for (int set = 0; set < CE_TEXT_SETS; set++) {
+            outcome->errors[set][at * ranks + r] = error[set];
+            whole->error[set][r] += error[set];
+        }
+    }
+}
+
+static enum ce_status read_layer(struct ce_calibrate_outcome *outcome,
+                                 const struct ce_parts *parts,
+                                 size_t layer,
+                                 struct ce_error *err)
+{
+    const size_t record = ce_record_bytes(parts->shape);
+    struct ce_part part = {.image = NULL};
+    enum ce_status status = ce_parts_read(parts, layer, &part, err);
+
+    for (int set = 0; status == CE_OK && set < CE_TEXT_SETS; set++) {
+        outcome->layer[layer].moe_out[set] = part.facts.moe_out[set];
+    }
+    for (size_t e = 0; status == CE_OK && e < outcome->experts; e++) {
+        struct ce_fit fit;
+
+        status = ce_record_read(&fit, part.records + e * record, parts->shape, e, err);
+        if (status == CE_OK) {
+            add_fit(outcome, layer, e, &fit);
+        } else {
+            ce_error_prefix(err, "%s: layer %zu", parts->dir, layer);
+        }
+    }
+    ce_part_free(&part);
+    return status;
+}
+
+enum ce_status ce_calibrate_outcome_read(struct ce_calibrate_outcome *outcome,
+                                         const struct ce_parts *parts,
+                                         struct ce_error *err)
+{
+    enum ce_status status = CE_OK;
+
+    *outcome = (struct ce_calibrate_outcome){
+        .layers = parts->layers, .experts = parts->experts, .shape = parts->shape};
+    status = take(outcome, err);
+    for (size_t l = 0; status == CE_OK && l < outcome->layers; l++) {
+        status = read_layer(outcome, parts, l, err);
+    }
+    return status;
+}
+
+/* ---- ranks ---- */
+
+/* One over the layer's |moe_out|^2, so that errors of all layers are relative ones. */
+static double layer_factor(const struct ce_outcome_layer *layer)
+{
+    const double sum = layer->moe_out[CE_TEXT_FIT] + layer->moe_out[CE_TEXT_HELDOUT];
+
+    return sum > 0 ? 1.0 / sum : 1.0;
+}
+
+static void list_choices(const struct ce_calibrate_outcome *outcome,
+                         size_t layer,
+                         size_t expert,
+                         struct ce_allocate_choice *choices,
+                         struct ce_allocate_item *item)
+{
+    const size_t at = index_of(outcome, layer, expert);
+
+    *item = (struct ce_allocate_item){.choices = choices,
+                                      .count = outcome->expert[at].rank + 1,
+                                      .factor = layer_factor(&outcome->layer[layer])};
+    for (size_t r = 0; r < item->count; r++) {
+        choices[r] = (struct ce_allocate_choice){
+            .bytes = ce_allocate_bytes(outcome->shape.hidden, r, 0),
+            .error = outcome->expected[at * ranks_of(outcome) + r],
+            .rank = r};
+    }
+}
+
+static void take_chosen(struct ce_calibrate_outcome *outcome,
+                        const struct ce_allocate_item *items)
+{
+    const size_t ranks = ranks_of(outcome);
+
+    for (size_t l = 0; l < outcome->layers; l++) {
+        struct ce_outcome_layer *layer = &outcome->layer[l];
+
+        for (int set = 0; set < CE_TEXT_SETS; set++) {
+            layer->chosen[set] = 0;
+            for (size_t e = 0; e < outcome->experts; e++) {
+                const size_t at = index_of(outcome, l, e);
+
+                outcome->expert[at].chosen = items[at].choices[items[at].chosen].rank;
+                layer->chosen[set] +=
+                    outcome->errors[set][at * ranks + outcome->expert[at].chosen];
+            }
+        }
+    }
+}
+
+enum ce_status ce_calibrate_choose(struct ce_calibrate_outcome *outcome,
+                                   const struct ce_calibrate_choice *choice,
+                                   struct ce_error *err)
+{
+    const size_t all = outcome->layers * outcome->experts;
+    const size_t ranks = ranks_of(outcome);
+    struct ce_allocate_item *items = calloc(all, sizeof(*items));
+    struct ce_allocate_choice *choices = calloc(all * ranks, sizeof(*choices));
+    struct ce_allocate_sum sum = {0};
+    enum ce_status status = CE_OK;
+
+    if (items == NULL || choices == NULL) {
+        status = ce_fail(err, CE_ERR_NOMEM, "no memory to choose ranks");
+    }
+    for (size_t i = 0; status == CE_OK && i < all; i++) {
+        list_choices(outcome,
+                     i / outcome->experts,
+                     i % outcome->experts,
+                     choices + i * ranks,
+                     &items[i]);
+    }
+    if (status == CE_OK && choice->budget > 0) {
+        status = ce_allocate_budget(items, all, choice->budget, &sum, err);
+    } else if (status == CE_OK) {
+        ce_allocate_uniform(items, all, choice->rank, 0, &sum);
+    }
+    if (status == CE_OK) {
+        take_chosen(outcome, items);
+        outcome->bytes = sum.bytes;
+    }
+    free(choices);
+    free(items);
+    return status;
+}
+
+/* ---- the file ---- */
+
+static enum ce_status add_layer(const struct ce_calibrate_outcome *outcome,
+                                const struct ce_parts *parts,
+                                size_t layer,
+                                struct ce_compressed_file *file,
+                                struct ce_error *err)
+{
+    const size_t record = ce_record_bytes(parts->shape);
+    struct ce_part part = {.image = NULL};
+    enum ce_status status = ce_parts_read(parts, layer, &part, err);
+
+    for (size_t e = 0; status == CE_OK && e < outcome->experts; e++) {
+        const size_t rank = outcome->expert[index_of(outcome, layer, e)].chosen;
+        struct ce_fit fit;
+
+        status = ce_record_read(&fit, part.records + e * record, parts->shape, e, err);
+        if (status == CE_OK) {
+            status = ce_compressed_file_add(file, layer, e, &fit, rank, NULL, err);
+        }
+    }
+    ce_part_free(&part);
+    return status;
+}
+
+enum ce_status ce_calibrate_write(const struct ce_calibrate_outcome *outcome,
+                                  const struct ce_parts *parts,
+                                  const char *path,
+                                  const struct ce_compressed_file_facts *facts,
+                                  struct ce_error *err)
+{
+    struct ce_compressed_file *file = NULL;
+    enum ce_status status =
+        ce_compressed_file_create(&file, outcome->shape.hidden, err);
+
+    for (size_t l = 0; status == CE_OK && l < outcome->layers; l++) {
+        status = add_layer(outcome, parts, l, file, err);
+    }
+    if (status == CE_OK) {
+        status = ce_compressed_file_write(file, path, facts, err);
+    }
+    ce_compressed_file_destroy(file);
+    return status;
+}

@@ -1,0 +1,108 @@
+/* calibrate.h - the parts of `cemoe calibrate`
+ *
+ *   calibrate.c         the command: its options, and its phases one after the other
+ *   calibrate_text.c    files to windows of tokens, on rank 0
+ *   calibrate_needs.c   the memory, and --plan
+ *   calibrate_finish.c  ranks, the file, and what is said of it
+ *   calibrate_dump.c    the rows of a layer
+ */
+
+#ifndef CE_TOOLS_CALIBRATE_H
+#define CE_TOOLS_CALIBRATE_H
+
+#include "calibrate/layers.h"
+#include "calibrate/needs.h"
+#include "calibrate/outcome.h"
+#include "calibrate/parts.h"
+#include "calibrate/text_windows.h"
+#include "tools/session.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct ce_calibrate_values {
+    const char *model;
+    const char *weights;
+    const char *dense_weights;
+    const char *kv;
+    bool map_weights;
+    bool dummy_given;
+    uint64_t dummy_weights;
+    struct ce_option_list data;
+    const char *field;
+    size_t tokens;
+    size_t window;
+    size_t heldout_every;
+    int compressed;
+    const char *kind;
+    size_t rank; /* SIZE_MAX: not given */
+    const char *budget;
+    size_t most_rank; /* 0: not given */
+    const char *out;
+    const char *parts;
+    bool keep_parts;
+    const char *report;
+    size_t memory; /* 0: what is free */
+    bool plan;
+    size_t dump_layer;
+    const char *dump;
+    bool json;
+    struct ce_run_values run;
+};
+
+/* A growing list of rows of experts; see calibrate_dump.c. */
+struct ce_calibrate_dump;
+
+struct ce_calibrate_job {
+    const struct ce_calibrate_values *values;
+    struct ce_session session;
+    struct ce_config config;
+    struct ce_text_windows windows;
+    uint64_t text_hash;
+    struct ce_memory_plan engine_plan;
+    struct ce_calibrate_needs needs;
+    size_t memory_limit; /* of this rank */
+    struct ce_calibrate_choice choice;
+    char *parts_dir;
+    struct ce_parts parts; /* rank 0 */
+    struct ce_calibrate_run layers;
+    struct ce_calibrate_outcome outcome; /* rank 0 */
+    struct ce_calibrate_dump *dump;
+    size_t resumed;    /* layers that had a part */
+    uint64_t began_ns; /* the first layer */
+    uint64_t ended_ns;
+    uint64_t said_ns; /* when progress was logged last */
+};
+
+/* Options of the engine, but for `job`. */
+struct ce_engine_options
+ce_calibrate_engine_options(const struct ce_calibrate_job *job);
+
+/* Fills windows, of the files or, with dummy weights, of random ids. Collective. */
+CE_MUST_CHECK enum ce_status ce_calibrate_read_text(struct ce_calibrate_job *job,
+                                                    struct ce_error *err);
+
+/* Fills needs, the same passes on all ranks. Collective. */
+CE_MUST_CHECK enum ce_status ce_calibrate_find_needs(struct ce_calibrate_job *job,
+                                                     struct ce_error *err);
+/* What --plan prints; the exit code. */
+int ce_calibrate_print_plan(const struct ce_calibrate_job *job);
+
+/* Reads the parts, chooses ranks and writes the file; rank 0 alone. */
+CE_MUST_CHECK enum ce_status ce_calibrate_finish(struct ce_calibrate_job *job,
+                                                 struct ce_error *err);
+/* Writes --report. */
+CE_MUST_CHECK enum ce_status
+ce_calibrate_write_report(const struct ce_calibrate_job *job, struct ce_error *err);
+/* The table or, with --json, the document; the exit code. */
+int ce_calibrate_print(const struct ce_calibrate_job *job);
+
+/* Begins to keep the rows of --dump-layer. */
+CE_MUST_CHECK enum ce_status ce_calibrate_dump_open(struct ce_calibrate_job *job,
+                                                    struct ce_error *err);
+CE_MUST_CHECK enum ce_status ce_calibrate_dump_write(struct ce_calibrate_job *job,
+                                                     struct ce_error *err);
+void ce_calibrate_dump_close(struct ce_calibrate_dump *dump); /* accepts NULL */
+
+#endif

@@ -1,0 +1,364 @@
+/* calibrate_finish.c - from the parts to the file, and what is said of both */
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "tools/calibrate.h"
+#include "tools/report.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+/* ---- the file ---- */
+
+enum { PROVENANCE = 9, TEXT_CHARS = 128 };
+
+/* Where the file comes from: nothing that differs from run to run. */
+static void describe(const struct ce_calibrate_job *job,
+                     char text[PROVENANCE][TEXT_CHARS],
+                     struct ce_safetensors_text *pairs)
+{
+    static const char *const keys[PROVENANCE] = {"program",
+                                                 "text",
+                                                 "tokens",
+                                                 "heldout_tokens",
+                                                 "window",
+                                                 "ridges",
+                                                 "ranks",
+                                                 "most_rank",
+                                                 "weights"};
+    const struct ce_text_windows *windows = &job->windows;
+    size_t used = 0;
+
+    (void)snprintf(text[0], TEXT_CHARS, "cemoe %s", CE_VERSION);
+    (void)snprintf(text[1], TEXT_CHARS, "%016" PRIx64, job->text_hash);
+    (void)snprintf(text[2], TEXT_CHARS, "%zu", windows->tokens[CE_TEXT_FIT]);
+    (void)snprintf(text[3], TEXT_CHARS, "%zu", windows->tokens[CE_TEXT_HELDOUT]);
+    (void)snprintf(text[4], TEXT_CHARS, "%zu", job->values->window);
+    text[5][0] = '\0';
+    for (size_t i = 0; i < ce_calibrate_ridge_count; i++) {
+        used += (size_t)snprintf(text[5] + used,
+                                 TEXT_CHARS - used,
+                                 "%s%g",
+                                 i > 0 ? " " : "",
+                                 ce_calibrate_ridges[i]);
+    }
+    if (job->choice.budget > 0) {
+        (void)snprintf(
+            text[6], TEXT_CHARS, "budget of %" PRIu64 " bytes", job->choice.budget);
+    } else {
+        (void)snprintf(text[6], TEXT_CHARS, "%zu", job->choice.rank);
+    }
+    (void)snprintf(text[7], TEXT_CHARS, "%zu", job->layers.shape.most_rank);
+    (void)snprintf(text[8],
+                   TEXT_CHARS,
+                   "%s",
+                   ce_weight_format_name(job->session.engine->formats.experts));
+    for (size_t i = 0; i < PROVENANCE; i++) {
+        pairs[i] = (struct ce_safetensors_text){keys[i], text[i]};
+    }
+}
+
+static enum ce_status write_file(const struct ce_calibrate_job *job,
+                                 struct ce_error *err)
+{
+    char text[PROVENANCE][TEXT_CHARS];
+    struct ce_safetensors_text pairs[PROVENANCE];
+    const struct ce_compressed_file_facts facts = {
+        .n_ce = job->layers.compressed,
+        .fingerprint =
+            ce_weights_fingerprint(&job->session.engine->weights, &job->config),
+        .provenance = pairs,
+        .provenance_count = PROVENANCE};
+
+    describe(job, text, pairs);
+    return ce_calibrate_write(
+        &job->outcome, &job->parts, job->values->out, &facts, err);
+}
+
+/* ---- experts that could not be fitted in full ---- */
+
+enum { MOST_LISTED = 8 };
+
+/* The first experts of a layer with this status, as "3 7 12 ...". */
+static void list_experts(const struct ce_calibrate_outcome *outcome,
+                         size_t layer,
+                         enum ce_fit_status status,
+                         char *text,
+                         size_t size)
+{
+    size_t used = 0;
+    size_t listed = 0;
+
+    text[0] = '\0';
+    for (size_t e = 0; e < outcome->experts; e++) {
+        if (outcome->expert[layer * outcome->experts + e].status != status) {
+            continue;
+        }
+        if (listed == MOST_LISTED) {
+            (void)snprintf(text + used, size - used, " ...");
+            return;
+        }
+        used += (size_t)snprintf(text + used, size - used, " %zu", e);
+        listed++;
+    }
+}
+
+static void warn_layer(const struct ce_calibrate_outcome *outcome, size_t layer)
+{
+    static const char *const notes[CE_FIT_STATUSES] = {
+        [CE_FIT_SHRUNK] = "have rows for a smaller rank than asked for",
+        [CE_FIT_CONSTANT] = "have too few rows for a map: a constant",
+        [CE_FIT_UNSEEN] = "were never auxiliary: the layer's mean"};
+    char list[128];
+
+    for (int s = CE_FIT_SHRUNK; s < CE_FIT_STATUSES; s++) {
+        const size_t count = outcome->layer[layer].statuses[s];
+
+        if (count > 0) {
+            list_experts(outcome, layer, (enum ce_fit_status)s, list, sizeof(list));
+            ce_log(CE_LOG_WARN,
+                   "layer %zu: %zu expert(s) %s; more --tokens may help:%s",
+                   layer,
+                   count,
+                   notes[s],
+                   list);
+        }
+    }
+}
+
+enum ce_status ce_calibrate_finish(struct ce_calibrate_job *job, struct ce_error *err)
+{
+    enum ce_status status = ce_calibrate_outcome_read(&job->outcome, &job->parts, err);
+
+    if (status == CE_OK) {
+        status = ce_calibrate_choose(&job->outcome, &job->choice, err);
+    }
+    if (status == CE_OK) {
+        status = write_file(job, err);
+    }
+    for (size_t l = 0; status == CE_OK && l < job->outcome.layers; l++) {
+        warn_layer(&job->outcome, l);
+    }
+    return status;
+}
+
+/* ---- the report ---- */
+
+static double relative(double error, double of)
+{
+    return of > 0 ? error / of : 0.0;
+}
+
+static json_t *describe_errors(const struct ce_outcome_layer *layer,
+                               enum ce_text_set set,
+                               size_t most_rank)
+{
+    json_t *object = json_object();
+    json_t *curve = json_array();
+
+    json_object_set_new(object, "moe_out", json_real(layer->moe_out[set]));
+    json_object_set_new(object,
+                        "truncated",
+                        json_real(relative(layer->dropped[set], layer->moe_out[set])));
+    for (size_t r = 0; r <= most_rank; r++) {
+        json_array_append_new(
+            curve, json_real(relative(layer->error[set][r], layer->moe_out[set])));
+    }
+    json_object_set_new(object, "by_rank", curve);
+    json_object_set_new(
+        object, "chosen", json_real(relative(layer->chosen[set], layer->moe_out[set])));
+    return object;
+}
+
+static json_t *describe_expert(const struct ce_outcome_expert *expert)
+{
+    return json_pack("{s:s, s:I, s:I, s:f, s:f, s:I, s:I}",
+                     "status",
+                     ce_fit_status_name(expert->status),
+                     "rows",
+                     (json_int_t)expert->rows,
+                     "heldout_rows",
+                     (json_int_t)expert->heldout_rows,
+                     "effective_rows",
+                     expert->effective_rows,
+                     "ridge",
+                     expert->ridge,
+                     "fitted_rank",
+                     (json_int_t)expert->rank,
+                     "rank",
+                     (json_int_t)expert->chosen);
+}
+
+static json_t *describe_layers(const struct ce_calibrate_outcome *outcome)
+{
+    json_t *layers = json_array();
+
+    for (size_t l = 0; l < outcome->layers; l++) {
+        const struct ce_outcome_layer *layer = &outcome->layer[l];
+        json_t *object = json_object();
+        json_t *experts = json_array();
+
+        for (int set = 0; set < CE_TEXT_SETS; set++) {
+            json_object_set_new(object,
+                                ce_text_set_name((enum ce_text_set)set),
+                                describe_errors(layer,
+                                                (enum ce_text_set)set,
+                                                outcome->shape.most_rank));
+        }
+        for (size_t e = 0; e < outcome->experts; e++) {
+            json_array_append_new(
+                experts, describe_expert(&outcome->expert[l * outcome->experts + e]));
+        }
+        json_object_set_new(object, "experts", experts);
+        json_array_append_new(layers, object);
+    }
+    return layers;
+}
+
+/* What does not depend on the run. */
+static json_t *describe_result(const struct ce_calibrate_job *job)
+{
+    const struct ce_text_windows *windows = &job->windows;
+    const struct ce_calibrate_outcome *outcome = &job->outcome;
+    char text[32];
+    json_t *object = json_object();
+
+    (void)snprintf(text, sizeof(text), "%016" PRIx64, job->text_hash);
+    json_object_set_new(object, "text", json_string(text));
+    ce_json_set_integer(object, "tokens", windows->tokens[CE_TEXT_FIT]);
+    ce_json_set_integer(object, "heldout_tokens", windows->tokens[CE_TEXT_HELDOUT]);
+    ce_json_set_integer(object, "window", job->values->window);
+    ce_json_set_integer(object, "compressed", job->layers.compressed);
+    json_object_set_new(object, "kind", json_string(job->values->kind));
+    ce_json_set_integer(object, "most_rank", outcome->shape.most_rank);
+    if (job->choice.budget > 0) {
+        ce_json_set_integer(object, "budget", job->choice.budget);
+    } else {
+        ce_json_set_integer(object, "rank", job->choice.rank);
+    }
+    ce_json_set_integer(object, "bytes", outcome->bytes);
+    json_object_set_new(object, "layers", describe_layers(outcome));
+    return object;
+}
+
+static uint64_t peak_bytes(void)
+{
+    struct rusage usage;
+
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
+}
+
+static json_t *describe_run(const struct ce_calibrate_job *job)
+{
+    const struct ce_calibrate_counters *counters = &job->layers.counters;
+    const double seconds = (double)(job->ended_ns - job->began_ns) / 1e9;
+    json_t *object = ce_report_head(&job->session);
+
+    ce_json_set_integer(object, "ranks", (uint64_t)job->session.transport->ranks);
+    ce_json_set_integer(object, "threads", (uint64_t)job->session.engine->threads);
+    json_object_set_new(object, "seconds", json_real(seconds));
+    ce_json_set_seconds(object, "forward_seconds", counters->walk_ns);
+    ce_json_set_seconds(object, "moment_seconds", counters->collect_ns);
+    ce_json_set_seconds(object, "solve_seconds", counters->solve_ns);
+    ce_json_set_seconds(object, "write_seconds", counters->write_ns);
+    ce_json_set_integer(object, "layers_resumed", job->resumed);
+    ce_json_set_integer(object, "passes", job->needs.passes);
+    ce_json_set_integer(object, "rows", counters->rows);
+    json_object_set_new(object, "moment_flops", json_real(counters->flops));
+    json_object_set_new(
+        object,
+        "tokens_per_second",
+        json_real(
+            relative((double)counters->tokens / (double)job->config.layers, seconds)));
+    ce_json_set_integer(
+        object, "planned_bytes", job->engine_plan.total + job->needs.total);
+    ce_json_set_integer(object, "peak_resident_bytes", peak_bytes());
+    return object;
+}
+
+enum ce_status ce_calibrate_write_report(const struct ce_calibrate_job *job,
+                                         struct ce_error *err)
+{
+    json_t *object = describe_result(job);
+
+    json_object_set_new(object, "run", describe_run(job));
+    return ce_report_write(job->values->report, object, err);
+}
+
+/* ---- the table ---- */
+
+/* 0, the powers of two below the largest rank, and that. */
+static size_t next_rank(size_t rank, size_t most)
+{
+    const size_t next = rank == 0 ? 1 : 2 * rank;
+
+    if (rank == most) {
+        return SIZE_MAX;
+    }
+    return next < most ? next : most;
+}
+
+static void print_head(const struct ce_calibrate_outcome *outcome)
+{
+    const size_t most = outcome->shape.most_rank;
+
+    (void)printf("layer  truncated");
+    for (size_t r = 0; r != SIZE_MAX; r = next_rank(r, most)) {
+        char name[32];
+
+        (void)snprintf(name, sizeof(name), "rank %zu", r);
+        (void)printf("  %8s", name);
+    }
+    (void)printf("  %8s  mean rank\n", "chosen");
+}
+
+static void print_layer(const struct ce_calibrate_outcome *outcome,
+                        size_t index,
+                        enum ce_text_set set)
+{
+    const struct ce_outcome_layer *layer = &outcome->layer[index];
+    const size_t most = outcome->shape.most_rank;
+    const double all = layer->moe_out[set];
+    double ranks = 0.0;
+
+    for (size_t e = 0; e < outcome->experts; e++) {
+        ranks += (double)outcome->expert[index * outcome->experts + e].chosen;
+    }
+    (void)printf("%5zu  %9.5f", index, relative(layer->dropped[set], all));
+    for (size_t r = 0; r != SIZE_MAX; r = next_rank(r, most)) {
+        (void)printf("  %8.5f", relative(layer->error[set][r], all));
+    }
+    (void)printf("  %8.5f  %9.1f\n",
+                 relative(layer->chosen[set], all),
+                 ranks / (double)outcome->experts);
+}
+
+static int print_table(const struct ce_calibrate_job *job)
+{
+    const enum ce_text_set set =
+        job->windows.count[CE_TEXT_HELDOUT] > 0 ? CE_TEXT_HELDOUT : CE_TEXT_FIT;
+
+    (void)printf("squared error of the auxiliary experts' outputs, one by one, over "
+                 "|moe_out|^2, %s tokens\n",
+                 set == CE_TEXT_HELDOUT ? "held-out" : "fitted");
+    print_head(&job->outcome);
+    for (size_t l = 0; l < job->outcome.layers; l++) {
+        print_layer(&job->outcome, l, set);
+    }
+    (void)printf("%s: %" PRIu64 " bytes for %zu of %zu experts of a token\n",
+                 job->values->out,
+                 job->outcome.bytes,
+                 job->layers.compressed,
+                 job->config.top_k);
+    return ce_finish_output();
+}
+
+int ce_calibrate_print(const struct ce_calibrate_job *job)
+{
+    return job->values->json ? ce_print_json(describe_result(job)) : print_table(job);
+}

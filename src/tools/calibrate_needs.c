@@ -1,0 +1,265 @@
+/* calibrate_needs.c - memory found out before the model is loaded */
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "calibrate/walk.h"
+#include "comm/collective.h"
+#include "moe/placement_file.h"
+#include "tools/calibrate.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct ce_engine_options ce_calibrate_engine_options(const struct ce_calibrate_job *job)
+{
+    const struct ce_calibrate_values *values = job->values;
+    const struct ce_model_values model = {.model = values->model,
+                                          .weights = values->weights,
+                                          .dense_weights = values->dense_weights,
+                                          .map_weights = values->map_weights,
+                                          .kv = values->kv};
+    struct ce_engine_options options = ce_session_engine_options(&job->session, &model);
+
+    options.overlap = "off"; /* all sources in one batch, so in the order of ranks */
+    if (options.step_tokens < job->windows.longest) {
+        options.step_tokens = job->windows.longest;
+    }
+    options.step_logits = 1; /* there are none */
+    if (options.cache_tokens == 0) {
+        options.cache_tokens = ce_walk_cache_tokens(&job->windows, options.step_tokens);
+    }
+    options.dummy_weights = values->dummy_given;
+    options.dummy_seed = values->dummy_weights;
+    options.extra_bytes = job->needs.total;
+    return options;
+}
+
+/* What ranks tell each other: the host to share memory by, and passes in the end. */
+struct told {
+    char host[64];
+    uint64_t passes;
+};
+
+static enum ce_status count_neighbours(const struct ce_calibrate_job *job,
+                                       size_t *neighbours,
+                                       struct ce_error *err)
+{
+    struct told mine = {.passes = 0};
+    const struct ce_bytes *all = NULL;
+    enum ce_status status = CE_OK;
+
+    (void)gethostname(mine.host, sizeof(mine.host) - 1);
+    status = ce_allgather(
+        job->session.transport, (struct ce_bytes){&mine, sizeof(mine)}, &all, err);
+    *neighbours = 0;
+    for (int r = 0; status == CE_OK && r < job->session.transport->ranks; r++) {
+        struct told theirs;
+
+        if (all[r].bytes != sizeof(theirs)) {
+            ce_transport_fail(job->session.transport);
+            return ce_fail(err, CE_ERR_COMM, "rank %d sent no name of a host", r);
+        }
+        memcpy(&theirs, all[r].data, sizeof(theirs));
+        *neighbours += strncmp(theirs.host, mine.host, sizeof(mine.host)) == 0;
+    }
+    return status;
+}
+
+static enum ce_status
+share_passes(struct ce_calibrate_job *job, size_t *passes, struct ce_error *err)
+{
+    const struct told mine = {.passes = job->needs.passes};
+    const struct ce_bytes *all = NULL;
+    enum ce_status status = ce_allgather(
+        job->session.transport, (struct ce_bytes){&mine, sizeof(mine)}, &all, err);
+
+    for (int r = 0; status == CE_OK && r < job->session.transport->ranks; r++) {
+        struct told theirs = {.passes = 0};
+
+        if (all[r].bytes != sizeof(theirs)) {
+            ce_transport_fail(job->session.transport);
+            return ce_fail(err, CE_ERR_COMM, "rank %d sent no memory plan", r);
+        }
+        memcpy(&theirs, all[r].data, sizeof(theirs));
+        *passes = theirs.passes > *passes ? (size_t)theirs.passes : *passes;
+    }
+    return status;
+}
+
+/* This rank's part of what is free on its host, or what --memory says. */
+static enum ce_status
+find_limit(struct ce_calibrate_job *job, size_t neighbours, struct ce_error *err)
+{
+    const uint64_t available = ce_memory_available();
+    const size_t part = (size_t)(available / neighbours);
+
+    job->memory_limit = job->values->memory > 0 ? job->values->memory : part;
+    if (job->memory_limit > part && !job->values->plan) {
+        return ce_fail(
+            err,
+            CE_ERR_NOMEM,
+            "--memory of %.1f MiB a rank for %zu rank(s) on this host, which "
+            "has %.1f MiB left",
+            (double)job->memory_limit / 0x1p20,
+            neighbours,
+            (double)available / 0x1p20);
+    }
+    return CE_OK;
+}
+
+static struct ce_calibrate_sizes sizes_of(const struct ce_calibrate_job *job,
+                                          size_t own_experts)
+{
+    const struct ce_transport *transport = job->session.transport;
+
+    return (struct ce_calibrate_sizes){
+        .shape = job->layers.shape,
+        .experts = job->config.experts,
+        .own_experts = own_experts,
+        .own_tokens = ce_text_windows_tokens_of_rank(
+            &job->windows, transport->rank, transport->ranks),
+        .all_tokens =
+            job->windows.tokens[CE_TEXT_FIT] + job->windows.tokens[CE_TEXT_HELDOUT],
+        .threads = (size_t)omp_get_max_threads(),
+        .gathers = transport->rank == 0};
+}
+
+static enum ce_status
+find_own(struct ce_calibrate_job *job, size_t *own, struct ce_error *err)
+{
+    struct ce_placement placement = {0};
+    enum ce_status status = ce_placement_open(&placement,
+                                              job->values->run.placement,
+                                              job->config.layers,
+                                              job->config.experts,
+                                              job->session.transport->ranks,
+                                              err);
+
+    if (status == CE_OK && ce_placement_has_replicas(&placement)) {
+        status = ce_fail(err,
+                         CE_ERR_UNSUPPORTED,
+                         "placement %s has experts with several owners: the rows of "
+                         "such a one would be on several ranks",
+                         placement.name);
+    }
+    if (status == CE_OK) {
+        *own = ce_placement_largest_shard(&placement);
+    }
+    ce_placement_destroy(&placement);
+    return status;
+}
+
+static enum ce_status find_alone(struct ce_calibrate_job *job,
+                                 size_t neighbours,
+                                 size_t *own,
+                                 struct ce_error *err)
+{
+    const struct ce_engine_options options = ce_calibrate_engine_options(job);
+    enum ce_status status = find_limit(job, neighbours, err);
+    size_t left = 0;
+
+    if (status == CE_OK) {
+        status = find_own(job, own, err);
+    }
+    if (status == CE_OK) {
+        status =
+            ce_engine_foresee(&job->engine_plan, job->session.transport, &options, err);
+    }
+    if (status != CE_OK) {
+        return status;
+    }
+    const struct ce_calibrate_sizes sizes = sizes_of(job, *own);
+
+    if (job->memory_limit > job->engine_plan.total) {
+        left = job->memory_limit - job->engine_plan.total;
+    }
+    return ce_calibrate_needs_find(&job->needs, &sizes, left, err);
+}
+
+enum ce_status ce_calibrate_find_needs(struct ce_calibrate_job *job,
+                                       struct ce_error *err)
+{
+    size_t neighbours = 1;
+    size_t own = 0;
+    enum ce_status status = count_neighbours(job, &neighbours, err);
+
+    if (status == CE_OK) {
+        status = ce_agree(
+            job->session.transport, find_alone(job, neighbours, &own, err), err);
+    }
+    if (status == CE_OK) {
+        size_t passes = job->needs.passes;
+        const struct ce_calibrate_sizes sizes = sizes_of(job, own);
+
+        status = share_passes(job, &passes, err);
+        if (status == CE_OK && passes > job->needs.passes) {
+            ce_calibrate_needs_spread(&job->needs, &sizes, passes);
+        }
+    }
+    job->layers.needs = job->needs;
+    return status;
+}
+
+/* ---- --plan ---- */
+
+static int print_json(const struct ce_calibrate_job *job)
+{
+    const struct ce_memory_plan *engine = &job->engine_plan;
+    const struct ce_calibrate_needs *needs = &job->needs;
+    json_t *object = json_object();
+    json_t *memory = json_object();
+
+    ce_json_set_integer(memory, "model_bytes", engine->dense + engine->experts);
+    ce_json_set_integer(memory, "cache_bytes", engine->cache);
+    ce_json_set_integer(memory, "buffer_bytes", engine->scratch + engine->receive);
+    ce_json_set_integer(memory, "token_bytes", needs->tokens);
+    ce_json_set_integer(memory, "residual_bytes", needs->residual);
+    ce_json_set_integer(memory, "moment_bytes", needs->moments);
+    ce_json_set_integer(memory, "solve_bytes", needs->solve);
+    ce_json_set_integer(memory, "record_bytes", needs->records);
+    ce_json_set_integer(memory, "total_bytes", engine->total + needs->total);
+    ce_json_set_integer(memory, "limit_bytes", job->memory_limit);
+    ce_json_set_integer(object, "tokens", job->windows.tokens[CE_TEXT_FIT]);
+    ce_json_set_integer(object, "heldout_tokens", job->windows.tokens[CE_TEXT_HELDOUT]);
+    ce_json_set_integer(object, "most_rank", job->layers.shape.most_rank);
+    ce_json_set_integer(object, "passes", needs->passes);
+    ce_json_set_integer(object, "experts_at_once", needs->slots);
+    ce_json_set_integer(object, "solver_threads", needs->solvers);
+    json_object_set_new(object, "memory", memory);
+    return ce_print_json(object);
+}
+
+static void print_line(const char *what, size_t bytes, const char *note)
+{
+    (void)printf("%-20s %10.1f MiB%s\n", what, (double)bytes / 0x1p20, note);
+}
+
+int ce_calibrate_print_plan(const struct ce_calibrate_job *job)
+{
+    const struct ce_memory_plan *engine = &job->engine_plan;
+    const struct ce_calibrate_needs *needs = &job->needs;
+    char note[64];
+
+    if (job->values->json) {
+        return print_json(job);
+    }
+    (void)printf("memory of rank 0\n");
+    print_line("weights", engine->dense + engine->experts, "");
+    print_line("KV cache", engine->cache, "");
+    print_line("buffers, messages", engine->scratch + engine->receive, "");
+    print_line("tokens", needs->tokens, "");
+    print_line("residual stream", needs->residual, "");
+    (void)snprintf(note, sizeof(note), "   %zu expert(s) at a time", needs->slots);
+    print_line("moments and rows", needs->moments, note);
+    (void)snprintf(note, sizeof(note), "   %zu thread(s)", needs->solvers);
+    print_line("solving", needs->solve, note);
+    (void)snprintf(note, sizeof(note), "   to rank %zu", job->layers.shape.most_rank);
+    print_line("fits of a layer", needs->records, note);
+    (void)snprintf(
+        note, sizeof(note), "   of %.1f MiB", (double)job->memory_limit / 0x1p20);
+    print_line("total", engine->total + needs->total, note);
+    (void)printf("passes over a layer  %zu\n", needs->passes);
+    return ce_finish_output();
+}
