@@ -4,8 +4,8 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "calibrate/collector.h"
 #include "calibrate/fit.h"
+#include "calibrate/harvest.h"
 #include "calibrate/walk.h"
 #include "comm/collective.h"
 
@@ -30,7 +30,7 @@ struct layers {
     struct ce_calibrate_run *run;
     struct ce_engine *engine;
     struct ce_walk walk;
-    struct ce_collector collector;
+    struct ce_harvest harvest;
     struct ce_arena arena;
     struct solver *solver;      /* [needs.solvers] */
     unsigned char *records;     /* this rank's, in the order of its experts */
@@ -78,7 +78,7 @@ static size_t arena_bytes(const struct ce_calibrate_run *run, size_t own)
                                              .own_experts = own,
                                              .threads = (size_t)run->engine->threads};
 
-    return ce_calibrate_collector_bytes(&sizes, run->needs.slots) +
+    return ce_calibrate_harvest_bytes(&sizes, run->needs.slots) +
            run->needs.solvers * ce_calibrate_solver_bytes(run->shape);
 }
 
@@ -105,8 +105,7 @@ static enum ce_status take(struct layers *layers, struct ce_error *err)
     if (layers->solver == NULL || layers->records == NULL || layers->own == NULL ||
         layers->means == NULL || layers->layer_mean == NULL || layers->have == NULL ||
         (gathers && layers->all_records == NULL) ||
-        !ce_collector_take(&layers->collector, &layers->arena) ||
-        !take_solvers(layers)) {
+        !ce_harvest_take(&layers->harvest, &layers->arena) || !take_solvers(layers)) {
         return ce_fail(err, CE_ERR_NOMEM, "no memory for the moments of a layer");
     }
     return CE_OK;
@@ -144,7 +143,7 @@ static void see_values(void *context,
     for (size_t i = 0; i < tokens * hidden; i++) {
         sum += (double)values[i] * (double)values[i];
     }
-    layers->facts.moe_out[layers->collector.set] += sum;
+    layers->facts.moe_out[layers->harvest.set] += sum;
 }
 
 static void on_step(void *context)
@@ -182,26 +181,26 @@ static enum ce_status walk(struct layers *layers,
     const struct ce_text_windows *windows = layers->run->windows;
     struct ce_calibrate_counters *counters = &layers->run->counters;
     const uint64_t since = ce_clock_ns();
-    const uint64_t before = layers->collector.ns;
+    const uint64_t before = layers->harvest.ns;
     enum ce_status status = CE_OK;
 
     layers->progress.step = 0;
-    engine->moe.work.observer = collects ? ce_collector_observer(&layers->collector)
+    engine->moe.work.observer = collects ? ce_harvest_observer(&layers->harvest)
                                          : (struct ce_expert_observer){.see = NULL};
     for (int set = 0; status == CE_OK && set < CE_TEXT_SETS; set++) {
-        layers->collector.set = (enum ce_text_set)set;
+        layers->harvest.set = (enum ce_text_set)set;
         status =
             ce_walk_layer(&layers->walk, layer, (enum ce_text_set)set, advance, err);
         if (status == CE_OK && collects) {
             status = ce_agree(engine->transport,
-                              ce_collector_end_set(&layers->collector, layer, err),
+                              ce_harvest_end_set(&layers->harvest, layer, err),
                               err);
         }
         counters->tokens += windows->tokens[set];
     }
     engine->moe.work.observer.see = NULL;
-    counters->collect_ns += layers->collector.ns - before;
-    counters->walk_ns += ce_clock_ns() - since - (layers->collector.ns - before);
+    counters->collect_ns += layers->harvest.ns - before;
+    counters->walk_ns += ce_clock_ns() - since - (layers->harvest.ns - before);
     return status;
 }
 
@@ -236,10 +235,9 @@ static enum ce_status share_means(struct layers *layers, struct ce_error *err)
         sum == NULL ? ce_fail(err, CE_ERR_NOMEM, "no memory for a layer's mean")
                     : CE_OK;
 
-    layers->means[0] = layers->collector.output_weight;
+    layers->means[0] = layers->harvest.output_weight;
     memcpy(layers->means + 1, layers->facts.moe_out, sizeof(layers->facts.moe_out));
-    memcpy(
-        layers->means + MEANS_HEAD, layers->collector.output_sum, d * sizeof(double));
+    memcpy(layers->means + MEANS_HEAD, layers->harvest.output_sum, d * sizeof(double));
     status = ce_agree(transport, status, err);
     if (status == CE_OK) {
         status = ce_allgather(
@@ -268,7 +266,7 @@ static enum ce_status fit_slot(const struct layers *layers,
                                unsigned char *record,
                                struct ce_error *err)
 {
-    const struct ce_collector_slot *slot = &layers->collector.slot[index];
+    const struct ce_harvest_slot *slot = &layers->harvest.slot[index];
     struct solver *solver = &layers->solver[omp_get_thread_num()];
     const struct ce_fit_options options = {.most_rank = layers->run->shape.most_rank,
                                            .ridges = ce_calibrate_ridges,
@@ -295,7 +293,7 @@ static enum ce_status
 fit_group(struct layers *layers, size_t layer, size_t first, struct ce_error *err)
 {
     const size_t record = ce_record_bytes(layers->run->shape);
-    const size_t used = layers->collector.used;
+    const size_t used = layers->harvest.used;
     const int threads = (int)layers->run->needs.solvers;
     const uint64_t since = ce_clock_ns();
     size_t failed = SIZE_MAX;
@@ -331,8 +329,8 @@ run_pass(struct layers *layers, size_t layer, size_t pass, struct ce_error *err)
 
     layers->progress.pass = pass;
     layers->measures_outputs = pass == 0;
-    layers->collector.sums_outputs = pass == 0;
-    ce_collector_begin_group(&layers->collector, layers->own + first, count);
+    layers->harvest.sums_outputs = pass == 0;
+    ce_harvest_begin_group(&layers->harvest, layers->own + first, count);
     status = walk(layers, layer, true, is_last && layer < layers->last, err);
     if (status == CE_OK && pass == 0) {
         status = share_means(layers, err);
@@ -423,7 +421,7 @@ solve_layer(struct layers *layers, size_t layer, struct ce_error *err)
 
     list_own(layers, layer);
     layers->facts = (struct ce_part_facts){.moe_out = {0}};
-    ce_collector_begin_layer(&layers->collector);
+    ce_harvest_begin_layer(&layers->harvest);
     for (size_t pass = 0; status == CE_OK && pass < layers->run->needs.passes; pass++) {
         status = run_pass(layers, layer, pass, err);
     }
@@ -458,7 +456,7 @@ static enum ce_status prepare(struct layers *layers, struct ce_error *err)
     enum ce_status status =
         ce_walk_open(&layers->walk, layers->engine, run->windows, err);
 
-    layers->collector = (struct ce_collector){
+    layers->harvest = (struct ce_harvest){
         .hidden = run->shape.hidden,
         .experts = layers->engine->config.experts,
         .first_auxiliary = layers->engine->config.top_k - run->compressed,
@@ -483,8 +481,8 @@ static enum ce_status run_layers(struct layers *layers, struct ce_error *err)
         layers->progress.layer = layer;
         layers->progress.passes = solves ? run->needs.passes : 1;
         layers->progress.pass = 0;
-        layers->collector.tee = layer == run->tee_layer ? run->tee : NULL;
-        layers->collector.tee_context = run->tee_context;
+        layers->harvest.tee = layer == run->tee_layer ? run->tee : NULL;
+        layers->harvest.tee_context = run->tee_context;
         layers->measures_outputs = false;
         status = solves ? solve_layer(layers, layer, err)
                         : walk(layers, layer, false, true, err);
@@ -512,8 +510,8 @@ enum ce_status ce_calibrate_layers(struct ce_calibrate_run *run, struct ce_error
     }
     run->engine->observer.see = NULL;
     run->engine->moe.work.observer.see = NULL;
-    run->counters.rows = layers.collector.rows;
-    run->counters.flops = layers.collector.flops;
+    run->counters.rows = layers.harvest.rows;
+    run->counters.flops = layers.harvest.flops;
     give_back(&layers);
     transport->deadline_ms = deadline_ms;
     return status;

@@ -34,7 +34,7 @@ struct ce_calibrate_progress {
 
 /* Of this rank. */
 struct ce_calibrate_counters {
-    uint64_t walk_ns;    /* without what the collector took */
+    uint64_t walk_ns;    /* without what the harvest took */
     uint64_t collect_ns; /* rows to moments */
     uint64_t solve_ns;
     uint64_t write_ns; /* gathering and writing the fits */
@@ -51,7 +51,7 @@ struct ce_calibrate_run {
     struct ce_calibrate_needs needs;
     const struct ce_parts *parts; /* NULL but on rank 0 */
     unsigned char *solved;        /* [layers] 1: has a part; the same on all ranks */
-    /* Sees the rows of this layer as they are added; see collector.h. */
+    /* Sees the rows of this layer as they are added; see harvest.h. */
     size_t tee_layer;
     void (*tee)(void *context,
                 enum ce_text_set set,

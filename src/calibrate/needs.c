@@ -5,17 +5,16 @@
 #include "base/memory.h"
 #include "calibrate/fit.h"
 
-size_t ce_calibrate_collector_bytes(const struct ce_calibrate_sizes *sizes,
-                                    size_t slots)
+size_t ce_calibrate_harvest_bytes(const struct ce_calibrate_sizes *sizes, size_t slots)
 {
-    struct ce_collector collector = {.hidden = sizes->shape.hidden,
-                                     .experts = sizes->experts,
-                                     .slots = slots,
-                                     .threads = sizes->threads};
+    struct ce_harvest harvest = {.hidden = sizes->shape.hidden,
+                                 .experts = sizes->experts,
+                                 .slots = slots,
+                                 .threads = sizes->threads};
     struct ce_arena measure = {0};
 
     ce_arena_measure(&measure);
-    (void)ce_collector_take(&collector, &measure);
+    (void)ce_harvest_take(&harvest, &measure);
     return measure.used;
 }
 
@@ -43,7 +42,7 @@ static void add_up(struct ce_calibrate_needs *needs,
 
     needs->tokens = sizes->all_tokens * sizeof(int32_t);
     needs->residual = sizes->own_tokens * sizes->shape.hidden * sizeof(float);
-    needs->moments = ce_calibrate_collector_bytes(sizes, needs->slots);
+    needs->moments = ce_calibrate_harvest_bytes(sizes, needs->slots);
     needs->solve = needs->solvers * ce_calibrate_solver_bytes(sizes->shape);
     needs->records = (sizes->own_experts + gathered) * ce_record_bytes(sizes->shape);
     needs->total = needs->tokens + needs->residual + needs->moments + needs->solve +

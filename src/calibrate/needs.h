@@ -13,7 +13,7 @@
 #define CE_CALIBRATE_NEEDS_H
 
 #include "base/status.h"
-#include "calibrate/collector.h"
+#include "calibrate/harvest.h"
 #include "calibrate/record.h"
 
 #include <stddef.h>
@@ -55,9 +55,8 @@ void ce_calibrate_needs_spread(struct ce_calibrate_needs *needs,
                                const struct ce_calibrate_sizes *sizes,
                                size_t passes);
 
-/* What the collector of so many experts takes. */
-size_t ce_calibrate_collector_bytes(const struct ce_calibrate_sizes *sizes,
-                                    size_t slots);
+/* What the harvest of so many experts takes. */
+size_t ce_calibrate_harvest_bytes(const struct ce_calibrate_sizes *sizes, size_t slots);
 /* Workspace and fit of one thread. */
 size_t ce_calibrate_solver_bytes(struct ce_record_shape shape);
 

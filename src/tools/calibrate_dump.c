@@ -51,7 +51,7 @@ static bool make_room(struct rows *rows, size_t count, size_t hidden)
     return true;
 }
 
-/* The collector's rows stand one after another. */
+/* The harvest's rows stand one after another. */
 static void see(void *context,
                 enum ce_text_set set,
                 size_t expert,

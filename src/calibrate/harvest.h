@@ -1,4 +1,4 @@
-/* collector.h - what the experts of this rank compute, row by row to moments
+/* harvest.h - what the experts of this rank compute, row by row to moments
  *
  *   run of an expert (moe/experts.h) ─► rows where it is auxiliary ─► 512 of an expert
  *       ─► its moments to fit, or held out
@@ -8,8 +8,8 @@
  * of its moments depend on that order alone.
  */
 
-#ifndef CE_CALIBRATE_COLLECTOR_H
-#define CE_CALIBRATE_COLLECTOR_H
+#ifndef CE_CALIBRATE_HARVEST_H
+#define CE_CALIBRATE_HARVEST_H
 
 #include "base/arena.h"
 #include "base/status.h"
@@ -22,28 +22,28 @@
 #include <stdint.h>
 
 /* Rows of one expert that wait to be added. */
-struct ce_collector_slot {
+struct ce_harvest_slot {
     size_t expert;
     size_t rows;
-    float *x;       /* [CE_COLLECTOR_ROWS][hidden] */
+    float *x;       /* [CE_HARVEST_ROWS][hidden] */
     float *y;       /* alike */
-    float *weights; /* [CE_COLLECTOR_ROWS] the router's */
+    float *weights; /* [CE_HARVEST_ROWS] the router's */
     struct ce_moments moments[CE_TEXT_SETS];
 };
 
-enum { CE_COLLECTOR_ROWS = 512 };
+enum { CE_HARVEST_ROWS = 512 };
 
-struct ce_collector {
+struct ce_harvest {
     size_t hidden;
     size_t experts;         /* of the layer */
     size_t first_auxiliary; /* position in the router's order */
     size_t slots;           /* room */
     size_t threads;
 
-    struct ce_collector_slot *slot; /* [slots] */
-    size_t used;                    /* slots of the group at hand */
-    int32_t *slot_of;               /* [experts], -1: not of the group */
-    float *scratch;                 /* [threads][scratch_floats] */
+    struct ce_harvest_slot *slot; /* [slots] */
+    size_t used;                  /* slots of the group at hand */
+    int32_t *slot_of;             /* [experts], -1: not of the group */
+    float *scratch;               /* [threads][scratch_floats] */
     size_t scratch_floats;
     enum ce_text_set set; /* that rows belong to */
 
@@ -68,20 +68,19 @@ struct ce_collector {
 
 /* The sizes must be set. False when the arena has no room; a measuring one tells how
  * much is needed. */
-bool ce_collector_take(struct ce_collector *collector, struct ce_arena *arena);
+bool ce_harvest_take(struct ce_harvest *harvest, struct ce_arena *arena);
 
 /* A layer begins: no outputs are summed yet. */
-void ce_collector_begin_layer(struct ce_collector *collector);
+void ce_harvest_begin_layer(struct ce_harvest *harvest);
 /* From here on the moments are those of these experts, at most `slots`, from nothing.
  */
-void ce_collector_begin_group(struct ce_collector *collector,
-                              const size_t *experts,
-                              size_t count);
-struct ce_expert_observer ce_collector_observer(struct ce_collector *collector);
+void ce_harvest_begin_group(struct ce_harvest *harvest,
+                            const size_t *experts,
+                            size_t count);
+struct ce_expert_observer ce_harvest_observer(struct ce_harvest *harvest);
 /* After the rows of a set: adds those that still wait. Returns what has gone wrong
  * since the group began, naming the expert. */
-CE_MUST_CHECK enum ce_status ce_collector_end_set(struct ce_collector *collector,
-                                                  size_t layer,
-                                                  struct ce_error *err);
+CE_MUST_CHECK enum ce_status
+ce_harvest_end_set(struct ce_harvest *harvest, size_t layer, struct ce_error *err);
 
 #endif
