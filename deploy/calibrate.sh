@@ -13,7 +13,8 @@ if [ $# -lt 1 ] || [ $# -gt 2 ]; then
 fi
 out=$1
 ranks=${2:-2}
-tokens=65536
+tokens=65536 # 256 windows, of which every 8th is held out
+most=32      # the largest rank that the budget may choose
 root=
 if [ "$(id -u)" = 0 ]; then
     root=--allow-run-as-root
@@ -32,10 +33,12 @@ value_bytes() {
     echo $(($(stat -c %s "$1") - 8 - $(od -An -t u8 -N 8 "$1")))
 }
 
-# fit DOMAIN N_CE NAME OPTION VALUE
+# fit DOMAIN N_CE NAME OPTION VALUE: the first of a domain and n_ce runs the model, the others choose
+# other ranks from its parts.
 fit() {
     cemoe calibrate --data "deploy/model/calibration/$1.txt" --tokens "$tokens" --compressed "$2" "$4" "$5" \
-        --out "$out/$1/$3.safetensors" --quiet >"$out/$1/$3.txt"
+        --most-rank "$most" --parts "$out/$1/parts-n$2" --keep-parts --out "$out/$1/$3.safetensors" --quiet \
+        >"$out/$1/$3.txt"
 }
 
 for domain in math code general; do
@@ -45,6 +48,7 @@ for domain in math code general; do
             fit "$domain" "$n" "rank$rank-n$n" --rank "$rank"
         done
         fit "$domain" "$n" "budget8-n$n" --budget "$(value_bytes "$out/$domain/rank8-n$n.safetensors")"
+        rm -r "$out/$domain/parts-n$n"
     done
     cemoe compare --data "deploy/model/heldout/$domain.txt" --windows 200 --compressed 2 3 --quiet \
         --compressed-experts "deploy/model/ces-$domain.safetensors" "$out/$domain"/*.safetensors \
