@@ -8,6 +8,7 @@ import shutil
 import random
 import statistics
 import struct
+import subprocess
 
 import cemoe
 
@@ -289,6 +290,31 @@ class Output(Compare):
         texts = [self.text("a.txt"), self.text("x/a.txt", start=100)]
         names = [t["name"] for t in self.document("--data", *texts, "--windows", 1)["texts"]]
         self.assertEqual(names, list(map(str, texts)))
+
+
+class Table(Compare):
+    """deploy/calibrate-table.py: comparisons of several texts in one table."""
+
+    def test_rows_and_columns(self):
+        files = [self.dir / "rank4-n2.safetensors", self.dir / "rank1-n2.safetensors", self.dir / "rank1-n3.safetensors"]
+        for path, n in zip(files, (2, 2, 3)):
+            write_affine(path, lambda expert: 1, n_ce=str(n))
+        outs = [self.dir / "one", self.dir / "two"]
+        for start, out in enumerate(outs):
+            self.assert_done(self.compare("--data", self.text(start=1000 * start), "--windows", 3, "--compressed", 2, 3,
+                                          "--compressed-experts", *files, TABLES, "--out", out, "--quiet"))
+        done = subprocess.run([cemoe.ROOT / "deploy/calibrate-table.py", *outs], capture_output=True, text=True, check=True)
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines()]
+        self.assertEqual(rows[0], ["k_m", "setting", "active (M)", "replica bytes", "one", "two"])
+        self.assertEqual([(row[0], row[1].split(", ")[1]) for row in rows[2:]],
+                         [("2", "truncated"), ("2", "scaling"), ("2", "rank1"), ("2", "rank4"),
+                          ("1", "truncated"), ("1", "scaling"), ("1", "rank1")])
+        for column, out in enumerate(outs, 4):
+            settings = json.loads((out / "comparison.json").read_text())["settings"]
+            lost = next(s for s in settings if s["kind"] == "truncated" and s["n_ce"] == 2)["texts"][0]["minus_full"]
+            share = next(s for s in settings if s["name"] == "rank4-n2")["texts"][0]["recovered_fraction"]
+            self.assertEqual(rows[2][column], f"{lost['value']:.4f} ± {lost['stderr']:.4f}")
+            self.assertEqual(rows[5][column], f"{100 * share['value']:.1f} ± {100 * share['stderr']:.1f} %")
 
 
 class BadInput(Compare):
