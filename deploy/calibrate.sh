@@ -43,15 +43,17 @@ fit() {
 
 for domain in math code general; do
     mkdir -p "$out/$domain"
+    set -- "deploy/model/ces-$domain.safetensors"
     for n in 2 3; do
         for rank in 0 4 8 16; do
             fit "$domain" "$n" "rank$rank-n$n" --rank "$rank"
+            set -- "$@" "$out/$domain/rank$rank-n$n.safetensors"
         done
         fit "$domain" "$n" "budget8-n$n" --budget "$(value_bytes "$out/$domain/rank8-n$n.safetensors")"
+        set -- "$@" "$out/$domain/budget8-n$n.safetensors"
         rm -r "$out/$domain/parts-n$n"
     done
     cemoe compare --data "deploy/model/heldout/$domain.txt" --windows 200 --compressed 2 3 --quiet \
-        --compressed-experts "deploy/model/ces-$domain.safetensors" "$out/$domain"/*.safetensors \
-        --out "$out/$domain" >/dev/null
+        --compressed-experts "$@" --out "$out/$domain" >/dev/null
 done
 deploy/calibrate-table.py "$out/math" "$out/code" "$out/general" | tee "$out/table.md"
