@@ -18,3 +18,9 @@ uint64_t ce_parameters_scaling(const struct ce_config *config, size_t n_ce)
     return (uint64_t)config->layers * n_ce *
            (2 * config->hidden_size + config->intermediate_size);
 }
+
+uint64_t
+ce_parameters_affine(const struct ce_config *config, uint64_t values, size_t n_ce)
+{
+    return values * n_ce / config->experts;
+}

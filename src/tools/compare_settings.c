@@ -111,7 +111,7 @@ static uint64_t count_added(const struct ce_compare_job *job,
                             size_t n)
 {
     return source->kind == CE_COMPRESSED_AFFINE
-               ? source->parameters * n / job->config.experts
+               ? ce_parameters_affine(&job->config, source->parameters, n)
                : ce_parameters_scaling(&job->config, n);
 }
 

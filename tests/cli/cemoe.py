@@ -20,6 +20,7 @@ BINARY = pathlib.Path(os.environ.get("CEMOE_BINARY") or ROOT / "build/release/ce
 RANKS = int(os.environ.get("CEMOE_RANKS") or 1)
 QUICK = bool(os.environ.get("CEMOE_QUICK"))
 MODEL = ROOT / "deploy/model"
+AFFINE = ROOT / "tests/golden/affine/compressed.safetensors"  # compressed experts for it
 MPIRUN = ROOT / "tests/mpi/mpirun.sh"
 SECONDS = 60  # no run may take longer
 SKIPPED = 77

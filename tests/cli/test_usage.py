@@ -13,7 +13,7 @@ OPTIONS = {
     "logits": [*MODEL_OPTIONS, *RUN_OPTIONS, "--ids", "--out"],
     "compare": ["--model", *RUN_OPTIONS, "--data", "--compressed-experts", "--compressed", "--any-n", "--window", "--windows",
                 "--out", "--json", "--weights", "--wire"],
-    "inspect": ["--model", "--ranks", "--compressed", "--json"],
+    "inspect": ["--model", "--ranks", "--compressed", "--compressed-experts", "--json"],
     "plan": ["--model", "--ranks", "--placement", "--random", "--replicas", "--out", "--show", "--json"],
     "tokenize": ["--model", "--text", "--file", "--decode", "--plain-specials", "--pieces", "--json"],
     "bench step": [*MODEL_OPTIONS, *RUN_OPTIONS, "--dummy-weights", "--batch", "--read-bytes", "--json"],

@@ -35,6 +35,8 @@ static void vectors_of_compressed_experts_are_counted(void **state)
     (void)state;
     assert_int_equal(ce_parameters_scaling(&config, 2), 4 * 2 * (2 * 128 + 64));
     assert_int_equal(ce_parameters_scaling(&config, 0), 0);
+    assert_int_equal(ce_parameters_affine(&config, 4 * 16 * 100 + 8, 2),
+                     4 * 2 * 100 + 1);
 }
 
 int main(void)
