@@ -20,8 +20,10 @@ def read(path):
 def row_of(setting):
     """The same for all texts: tables have the name of theirs, fits the n_ce that the row says anyway."""
     if setting["kind"] == "scaling":
-        return "scaling"
-    return re.sub(r"-n\d+$", "", setting["name"])
+        return "scaling tables"
+    name = re.sub(r"-n\d+$", "", setting["name"])
+    name = re.sub(r"^rank(\d+)$", r"affine of rank \1", name)
+    return re.sub(r"^budget(\d+)$", r"affine, the bytes of rank \1 where they help most", name)
 
 
 def number(estimate, digits, scale=1, unit=""):
@@ -36,10 +38,10 @@ def cell(setting):
 
 
 def order(key):
-    """More experts first; truncation, tables, then fits by their size."""
+    """More experts first; truncation, tables, then fits by their size, of equal ones the uniform one."""
     mains, row = key
     found = re.search(r"\d+", row)
-    return -mains, {"truncated": 0, "scaling": 1}.get(row, 2), int(found[0]) if found else 0, row
+    return -mains, {"truncated": 0, "scaling tables": 1}.get(row, 2), int(found[0]) if found else 0, "," in row, row
 
 
 def main(paths):

@@ -296,8 +296,8 @@ class Table(Compare):
     """deploy/calibrate-table.py: comparisons of several texts in one table."""
 
     def test_rows_and_columns(self):
-        files = [self.dir / "rank4-n2.safetensors", self.dir / "rank1-n2.safetensors", self.dir / "rank1-n3.safetensors"]
-        for path, n in zip(files, (2, 2, 3)):
+        files = [self.dir / f"{name}.safetensors" for name in ("budget4-n2", "rank4-n2", "rank1-n2", "rank1-n3")]
+        for path, n in zip(files, (2, 2, 2, 3)):
             write_affine(path, lambda expert: 1, n_ce=str(n))
         outs = [self.dir / "one", self.dir / "two"]
         for start, out in enumerate(outs):
@@ -306,9 +306,10 @@ class Table(Compare):
         done = subprocess.run([cemoe.ROOT / "deploy/calibrate-table.py", *outs], capture_output=True, text=True, check=True)
         rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines()]
         self.assertEqual(rows[0], ["k_m", "setting", "active (M)", "replica bytes", "one", "two"])
-        self.assertEqual([(row[0], row[1].split(", ")[1]) for row in rows[2:]],
-                         [("2", "truncated"), ("2", "scaling"), ("2", "rank1"), ("2", "rank4"),
-                          ("1", "truncated"), ("1", "scaling"), ("1", "rank1")])
+        self.assertEqual([(row[0], row[1].split(", ", 1)[1]) for row in rows[2:]],
+                         [("2", "truncated"), ("2", "scaling tables"), ("2", "affine of rank 1"), ("2", "affine of rank 4"),
+                          ("2", "affine, the bytes of rank 4 where they help most"),
+                          ("1", "truncated"), ("1", "scaling tables"), ("1", "affine of rank 1")])
         for column, out in enumerate(outs, 4):
             settings = json.loads((out / "comparison.json").read_text())["settings"]
             lost = next(s for s in settings if s["kind"] == "truncated" and s["n_ce"] == 2)["texts"][0]["minus_full"]
