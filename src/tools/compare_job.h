@@ -77,7 +77,8 @@ void ce_compare_job_close(struct ce_compare_job *job);
 CE_MUST_CHECK enum ce_status ce_compare_choose_settings(struct ce_compare_job *job,
                                                         struct ce_error *err);
 
-/* Loads the engine, tries every source, runs everything. Collective. */
+/* Loads the engine, checks that all files belong to its model, runs everything.
+ * Collective. */
 CE_MUST_CHECK enum ce_status ce_compare_job_run(struct ce_compare_job *job,
                                                 struct ce_error *err);
 
