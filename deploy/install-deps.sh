@@ -1,23 +1,25 @@
 #!/bin/sh
 # Installs the Debian 12 packages that cemoe needs to be built, run and tested; --dev adds what
-# the lint, sanitizer and fuzz builds need, --slurm the Slurm that deploy/testbed starts for
-# tests/slurm. Says nothing when all of them are there already. Needs root or sudo only when
-# something is missing.
+# the lint, sanitizer and fuzz builds and all tests need, --plots the gnuplot that cemoe compare
+# draws with, --slurm the Slurm that deploy/testbed starts for tests/slurm. Says nothing when all
+# of them are there already. Needs root or sudo only when something is missing.
 set -eu
 
 RUN="cmake gcc iproute2 libc6-dev libcmocka-dev libjansson-dev libonig-dev
     libopenblas-openmp-dev libopenmpi-dev libprotobuf-c-dev libucx-dev libutf8proc-dev libxxhash-dev
     nettle-dev ninja-build openmpi-bin pkg-config protobuf-c-compiler python3 util-linux"
 DEV="clang clang-format clang-tidy libclang-rt-14-dev libomp-14-dev shellcheck universal-ctags"
+PLOTS="gnuplot-nox"
 SLURM="munge slurm-wlm"
 
 wanted=$RUN
 for switch in "$@"; do
     case "$switch" in
-    --dev) wanted="$wanted $DEV" ;;
+    --dev) wanted="$wanted $DEV $PLOTS" ;;
+    --plots) wanted="$wanted $PLOTS" ;;
     --slurm) wanted="$wanted $SLURM" ;;
     *)
-        echo "usage: $0 [--dev] [--slurm]" >&2
+        echo "usage: $0 [--dev] [--plots] [--slurm]" >&2
         exit 2
         ;;
     esac

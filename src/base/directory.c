@@ -29,6 +29,30 @@ static bool is_empty(DIR *listing)
     return entry == NULL;
 }
 
+enum ce_status ce_directory_make(const char *path, struct ce_error *err)
+{
+    char *copy = strdup(path);
+    struct stat info;
+
+    if (copy == NULL) {
+        return ce_fail(err, CE_ERR_NOMEM, "no memory for a path");
+    }
+    for (char *c = strchr(copy + (*copy == '/'), '/'); c != NULL;
+         c = strchr(c + 1, '/')) {
+        *c = '\0';
+        (void)mkdir(copy, 0777);
+        *c = '/';
+    }
+    free(copy);
+    if (mkdir(path, 0777) != 0 && errno != EEXIST) {
+        return ce_fail(err, CE_ERR_IO, "%s: %s", path, strerror(errno));
+    }
+    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)) {
+        return ce_fail(err, CE_ERR_IO, "%s: is there and not a directory", path);
+    }
+    return CE_OK;
+}
+
 /* A rename replaces an empty directory and nothing else; say so before the work. */
 static enum ce_status check_free(const char *path, struct ce_error *err)
 {

@@ -1,25 +1,12 @@
 /* comparison_print.c - a comparison as JSON and as Markdown */
 
 #include "eval/comparison.h"
+#include "eval/estimate.h"
 #include "eval/markdown.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* JSON has no number for what is not known. */
-static json_t *number(struct ce_maybe maybe)
-{
-    return maybe.known && isfinite(maybe.value) ? json_real(maybe.value)
-                                                : json_string("N/A");
-}
-
-static json_t *estimate(const struct ce_estimate *value)
-{
-    return json_pack(
-        "{s:o, s:o}", "value", number(value->value), "stderr", number(value->error));
-}
 
 static json_t *row_json(const struct ce_comparison_row *row)
 {
@@ -48,7 +35,8 @@ static json_t *row_json(const struct ce_comparison_row *row)
     };
 
     for (size_t i = 0; i < sizeof(field) / sizeof(field[0]); i++) {
-        if (json_object_set_new(object, field[i].key, estimate(field[i].value)) != 0) {
+        if (json_object_set_new(
+                object, field[i].key, ce_estimate_json(field[i].value)) != 0) {
             json_decref(object);
             return NULL;
         }
@@ -79,7 +67,7 @@ static json_t *variant_json(const struct ce_comparison_cost *cost,
     for (size_t i = 0; i < costs; i++) {
         if ((varying || !cost[i].varies) &&
             json_object_set_new(
-                object, cost[i].key, number(cost[i].variant[variant])) != 0) {
+                object, cost[i].key, ce_maybe_json(cost[i].variant[variant])) != 0) {
             json_decref(object);
             return NULL;
         }
@@ -105,26 +93,10 @@ json_t *ce_comparison_json(const struct ce_comparison *comparison,
                      variant_json(cost, costs, varying, 2));
 }
 
-/* A double of any size with its error. */
-#define CELL_BYTES 700
-
-/* With its sign where it is a difference. */
-static const char *cell(const struct ce_estimate *value, bool difference, char *text)
-{
-    double shown = value->value.value;
-    int length = 0;
-
-    if (!value->value.known) {
-        return "N/A";
-    }
-    length = difference ? snprintf(text, CELL_BYTES, "%+.4f", shown)
-                        : snprintf(text, CELL_BYTES, "%.4f", shown);
-    if (value->error.known && length < CELL_BYTES) {
-        (void)snprintf(
-            text + length, CELL_BYTES - (size_t)length, " ± %.4f", value->error.value);
-    }
-    return text;
-}
+/* Differences have their sign. */
+static const struct ce_estimate_style plain = {.scale = 1.0, .decimals = 4};
+static const struct ce_estimate_style difference = {
+    .scale = 1.0, .decimals = 4, .sign = true};
 
 static char *rows_markdown(const struct ce_comparison *comparison)
 {
@@ -142,7 +114,7 @@ static char *rows_markdown(const struct ce_comparison *comparison)
                                                        {"Recovered", true}};
     struct ce_markdown table = {.column = column,
                                 .columns = sizeof(column) / sizeof(column[0])};
-    char text[CELL_BYTES];
+    char text[CE_ESTIMATE_BYTES];
 
     for (size_t i = 0; i < comparison->rows; i++) {
         const struct ce_comparison_row *row = &comparison->row[i];
@@ -153,12 +125,18 @@ static char *rows_markdown(const struct ce_comparison *comparison)
         ce_markdown_add(&table, "%s", row->higher_is_better ? "↑" : "↓");
         ce_markdown_add(&table, "%zu", row->documents);
         for (size_t v = 0; v < CE_VARIANTS; v++) {
-            ce_markdown_add(&table, "%s", cell(&row->variant[v], false, text));
+            ce_markdown_add(
+                &table, "%s", ce_estimate_text(&row->variant[v], &plain, text));
         }
-        ce_markdown_add(&table, "%s", cell(&row->truncated_full, true, text));
-        ce_markdown_add(&table, "%s", cell(&row->compressed_full, true, text));
-        ce_markdown_add(&table, "%s", cell(&row->compressed_truncated, true, text));
-        ce_markdown_add(&table, "%s", cell(&row->recovered, false, text));
+        ce_markdown_add(
+            &table, "%s", ce_estimate_text(&row->truncated_full, &difference, text));
+        ce_markdown_add(
+            &table, "%s", ce_estimate_text(&row->compressed_full, &difference, text));
+        ce_markdown_add(
+            &table,
+            "%s",
+            ce_estimate_text(&row->compressed_truncated, &difference, text));
+        ce_markdown_add(&table, "%s", ce_estimate_text(&row->recovered, &plain, text));
     }
     return ce_markdown_take(&table);
 }

@@ -10,6 +10,7 @@ extern const struct ce_command ce_command_score;
 extern const struct ce_command ce_command_logits;
 extern const struct ce_command ce_command_eval;
 extern const struct ce_command ce_command_calibrate;
+extern const struct ce_command ce_command_compare;
 extern const struct ce_command ce_command_inspect;
 extern const struct ce_command ce_command_plan;
 extern const struct ce_command ce_command_doctor;

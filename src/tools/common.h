@@ -41,6 +41,10 @@ struct ce_run_values {
 };
 
 extern const struct ce_option ce_model_options[];
+/* Where in it others begin, for commands with options of their own instead: of the
+ * first that says which experts are compressed or dropped, and of the first behind
+ * these. */
+enum { CE_MODEL_OPTIONS_MAINS = 1, CE_MODEL_OPTIONS_FORMATS = 4 };
 extern const struct ce_option ce_run_options[];
 
 /* Says what is wrong with options that exclude each other; true when all is well.

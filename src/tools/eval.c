@@ -244,7 +244,7 @@ static const struct ce_option_group groups[] = {
     {.title = "Limits", .options = limits},
     {.title = "Model", .options = model},
     {.title = "How the model is run",
-     .options = ce_model_options + 1, /* all but --model */
+     .options = ce_model_options + CE_MODEL_OPTIONS_MAINS, /* all but --model */
      .offset = offsetof(struct ce_eval_values, model)},
     {.title = "Run",
      .options = ce_run_options,

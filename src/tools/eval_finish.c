@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "comm/collective.h"
+#include "model/parameters.h"
 #include "tools/eval_job.h"
 #include "tools/report.h"
 
@@ -108,18 +109,6 @@ write_runs(const struct ce_eval_job *job, json_t *runs, struct ce_error *err)
 
 enum { COLUMN_RATE = 0, COLUMN_ACTIVE, COLUMN_BYTES, COLUMNS };
 
-/* Parameters that one token passes through, counted as cemoe inspect does: matrices. */
-static double count_active(const struct ce_config *config, size_t mains)
-{
-    size_t d = config->hidden_size;
-    size_t embeddings = config->tie_word_embeddings ? 1 : 2;
-    size_t attention = 2 * d * config->head_dim * (config->heads + config->kv_heads);
-    size_t layer =
-        attention + config->experts * d + mains * 3 * d * config->intermediate_size;
-
-    return (double)(config->layers * layer + embeddings * config->vocab_size * d);
-}
-
 /* Of all runs that came to an end; a killed one has neither tokens nor time in it. */
 static double sum_runs(const json_t *runs, const char *variant, const char *key)
 {
@@ -160,7 +149,9 @@ static void fill_columns(const struct ce_eval_job *job,
         column[COLUMN_RATE].variant[v] =
             (struct ce_maybe){seconds > 0, seconds > 0 ? tokens / seconds : 0};
         column[COLUMN_ACTIVE].variant[v] = (struct ce_maybe){
-            true, count_active(&job->config, job->config.top_k - dropped) / 1e6};
+            true,
+            (double)ce_parameters_active(&job->config, job->config.top_k - dropped) /
+                1e6};
         column[COLUMN_BYTES].variant[v] =
             (struct ce_maybe){tokens > 0, tokens > 0 ? bytes / tokens : 0};
     }

@@ -2,16 +2,15 @@
 
 #include "tools/eval_job.h"
 
+#include "base/directory.h"
 #include "base/log.h"
 #include "comm/collective.h"
 #include "eval/task.h"
 #include "tools/eval_signals.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* ---- what every rank finds out ---- */
 
@@ -89,27 +88,6 @@ static enum ce_status open_inputs(struct ce_eval_job *job, struct ce_error *err)
                            : status;
 }
 
-/* With its parents, as mkdir -p. */
-static enum ce_status make_directory(const char *path, struct ce_error *err)
-{
-    char *copy = strdup(path);
-    enum ce_status status =
-        copy == NULL ? ce_fail(err, CE_ERR_NOMEM, "no memory for a path") : CE_OK;
-
-    for (char *c = copy; status == CE_OK && c != NULL; c = strchr(c + 1, '/')) {
-        if (c != copy) {
-            *c = '\0';
-            (void)mkdir(copy, 0777);
-            *c = '/';
-        }
-    }
-    if (status == CE_OK && mkdir(path, 0777) != 0 && errno != EEXIST) {
-        status = ce_fail(err, CE_ERR_IO, "--out %s: %s", path, strerror(errno));
-    }
-    free(copy);
-    return status;
-}
-
 static void print_notices(const struct ce_journal *journal)
 {
     size_t count = 0;
@@ -134,7 +112,10 @@ static enum ce_status open_journal(struct ce_eval_job *job, struct ce_error *err
     enum ce_status status = ce_eval_identify(&job->identity, job->values, &facts, err);
 
     if (status == CE_OK) {
-        status = make_directory(job->values->out, err);
+        status = ce_directory_make(job->values->out, err);
+        if (status != CE_OK) {
+            ce_error_prefix(err, "--out");
+        }
     }
     if (status == CE_OK) {
         status =

@@ -8,6 +8,7 @@
 #include "eval/stop_text.h"
 #include "tools/eval_job.h"
 #include "tools/eval_signals.h"
+#include "tools/report.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -239,31 +240,12 @@ static void on_step(void *context, const struct ce_schedule_state *state)
 
 /* ---- cost ---- */
 
-/* What the layers' exchanges sent to other ranks. */
-static uint64_t count_sent(const struct ce_transport *transport)
-{
-    uint64_t bytes = 0;
-
-    for (int r = 0; r < transport->ranks; r++) {
-        if (r != transport->rank) {
-            bytes += transport->slot[CE_SLOT_DISPATCH].link[r].sent_bytes;
-            bytes += transport->slot[CE_SLOT_COMBINE].link[r].sent_bytes;
-        }
-    }
-    return bytes;
-}
-
 static enum ce_status add_cost(struct loop *loop,
                                const struct ce_schedule_summary *summary,
                                uint64_t ns,
                                struct ce_error *err)
 {
-    struct ce_transport *transport = loop->job->session.transport;
     struct ce_eval_cost *cost = &loop->job->cost[loop->variant];
-    uint64_t sent = count_sent(transport);
-    const struct ce_bytes *all = NULL;
-    enum ce_status status =
-        ce_allgather(transport, (struct ce_bytes){&sent, sizeof(sent)}, &all, err);
 
     *cost = (struct ce_eval_cost){.queries = loop->collector.recorded,
                                   .steps = summary->steps,
@@ -271,13 +253,7 @@ static enum ce_status add_cost(struct loop *loop,
                                   .room = summary->room,
                                   .reused = summary->reused,
                                   .ns = ns};
-    for (int r = 0; status == CE_OK && r < transport->ranks; r++) {
-        if (all[r].bytes == sizeof(sent)) {
-            memcpy(&sent, all[r].data, sizeof(sent));
-            cost->bytes += sent;
-        }
-    }
-    return status;
+    return ce_report_moved_bytes(&loop->job->session, &cost->bytes, err);
 }
 
 /* ---- a variant ---- */

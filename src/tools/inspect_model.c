@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "model/checkpoint.h"
 #include "model/packed_model.h"
+#include "model/parameters.h"
 #include "model/tensor_walk.h"
 #include "model/weights.h"
 #include "moe/placement.h"
@@ -283,11 +284,11 @@ static enum ce_status count_parameters(struct ce_inspection *inspection,
                p->vectors + p->tables;
     p->active = count_active(inspection, config->top_k);
     p->active_compressed = count_active(inspection, config->top_k - inspection->n_ce);
-    p->compressed_vectors = (uint64_t)config->layers * inspection->n_ce *
-                            (2 * config->hidden_size + config->intermediate_size);
+    p->compressed_vectors = ce_parameters_scaling(config, inspection->n_ce);
     inspection->kind = sources->separate.kind;
     if (inspection->kind == CE_COMPRESSED_AFFINE) {
-        p->compressed_vectors = p->tables / config->experts * inspection->n_ce;
+        p->compressed_vectors =
+            ce_parameters_affine(config, p->tables, inspection->n_ce);
     } else if (inspection->compressed_experts == NULL && p->tables > 0) {
         inspection->kind = CE_COMPRESSED_SCALING;
     }

@@ -128,6 +128,39 @@ json_t *ce_report_head(const struct ce_session *session)
                      (json_int_t)engine->mains);
 }
 
+static uint64_t count_sent(const struct ce_transport *transport)
+{
+    uint64_t bytes = 0;
+
+    for (int r = 0; r < transport->ranks; r++) {
+        if (r != transport->rank) {
+            bytes += transport->slot[CE_SLOT_DISPATCH].link[r].sent_bytes;
+            bytes += transport->slot[CE_SLOT_COMBINE].link[r].sent_bytes;
+        }
+    }
+    return bytes;
+}
+
+enum ce_status ce_report_moved_bytes(const struct ce_session *session,
+                                     uint64_t *bytes,
+                                     struct ce_error *err)
+{
+    struct ce_transport *transport = session->transport;
+    uint64_t sent = count_sent(transport);
+    const struct ce_bytes *all = NULL;
+    enum ce_status status =
+        ce_allgather(transport, (struct ce_bytes){&sent, sizeof(sent)}, &all, err);
+
+    *bytes = 0;
+    for (int r = 0; status == CE_OK && r < transport->ranks; r++) {
+        if (all[r].bytes == sizeof(sent)) {
+            memcpy(&sent, all[r].data, sizeof(sent));
+            *bytes += sent;
+        }
+    }
+    return status;
+}
+
 /* What rank 0 says of the whole job. */
 struct result {
     uint64_t prompt_tokens;

@@ -1,11 +1,11 @@
 /* score.c - `cemoe score`: log-likelihood and perplexity of a text */
 
-#include "base/file.h"
 #include "base/log.h"
 #include "comm/collective.h"
 #include "engine/scoring.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tools/commands.h"
+#include "tools/held_out.h"
 #include "tools/session.h"
 
 #include <inttypes.h>
@@ -13,8 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#define TEXT_LIMIT ((size_t)1 << 30)
 
 struct values {
     struct ce_model_values model;
@@ -71,60 +69,35 @@ static const struct ce_option options[] = {
              "\"logprobs\" (null where not scored)."},
     {0}};
 
-static enum ce_status
-read_text(const void *path, char **text, size_t *bytes, struct ce_error *err)
+static enum ce_status take_scores(struct job *job, struct ce_error *err)
 {
-    return ce_file_read(path, TEXT_LIMIT, text, bytes, err);
+    job->logprob = calloc(job->ids.count, sizeof(job->logprob[0]));
+    return job->logprob == NULL ? ce_fail(err, CE_ERR_NOMEM, "no memory for the scores")
+                                : CE_OK;
 }
 
-/* Rank 0 reads the text, all ranks encode it. */
 static enum ce_status prepare(struct job *job, struct ce_error *err)
 {
-    char *text = NULL;
-    size_t bytes = 0;
-    enum ce_status status = ce_session_share(
-        &job->session, read_text, job->values->file, &text, &bytes, err);
+    struct ce_transport *transport = job->session.transport;
+    enum ce_status status =
+        ce_agree(transport,
+                 ce_tokenizer_open(&job->tokenizer, job->values->model.model, err),
+                 err);
 
-    if (status != CE_OK) {
-        return status;
-    }
-    status = ce_tokenizer_open(&job->tokenizer, job->values->model.model, err);
     if (status == CE_OK) {
-        status =
-            ce_tokenizer_encode(job->tokenizer, text, bytes, false, &job->ids, err);
-        if (status != CE_OK) {
-            ce_error_prefix(err, "%s", job->values->file);
-        }
+        status = ce_held_out_read(
+            &job->session, job->tokenizer, job->values->file, &job->ids, err);
     }
-    if (status == CE_OK && job->ids.count < 2) {
-        status = ce_fail(err,
-                         CE_ERR_ARG,
-                         "%s: %zu tokens; at least 2 are needed to score one",
-                         job->values->file,
-                         job->ids.count);
-    }
-    if (status == CE_OK) {
-        job->logprob = calloc(job->ids.count, sizeof(job->logprob[0]));
-        if (job->logprob == NULL) {
-            status = ce_fail(err, CE_ERR_NOMEM, "no memory for the scores");
-        }
-    }
-    free(text);
-    return ce_agree(job->session.transport, status, err);
+    return status == CE_OK ? ce_agree(transport, take_scores(job, err), err) : status;
 }
 
-/* Two windows, or what a step takes when that is more. */
 static enum ce_status load(struct job *job, struct ce_error *err)
 {
     struct ce_engine_options engine =
         ce_session_engine_options(&job->session, &job->values->model);
     char wanted[128];
 
-    if (engine.cache_tokens == 0) {
-        size_t window = job->values->window + CE_PAGE_TOKENS;
-
-        engine.cache_tokens = window * (engine.step_tokens / job->values->window + 1);
-    }
+    ce_held_out_choose_cache(&engine, job->values->window);
     (void)snprintf(wanted,
                    sizeof(wanted),
                    "command=score\nwindow=%zu\ntext-tokens=%zu\n",

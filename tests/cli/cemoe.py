@@ -25,8 +25,8 @@ MPIRUN = ROOT / "tests/mpi/mpirun.sh"
 SECONDS = 60  # no run may take longer
 SKIPPED = 77
 
-COMMANDS = ["generate", "score", "logits", "eval", "calibrate", "inspect", "plan", "doctor", "pack", "tokenize", "bench step",
-            "bench schedule", "bench kernels"]
+COMMANDS = ["generate", "score", "logits", "eval", "calibrate", "compare", "inspect", "plan", "doctor", "pack", "tokenize",
+            "bench step", "bench schedule", "bench kernels"]
 
 
 class Run:

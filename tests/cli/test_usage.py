@@ -11,6 +11,8 @@ OPTIONS = {
                  "--top-p", "--seed", "--json"],
     "score": [*MODEL_OPTIONS, *RUN_OPTIONS, "--file", "--window", "--json"],
     "logits": [*MODEL_OPTIONS, *RUN_OPTIONS, "--ids", "--out"],
+    "compare": ["--model", *RUN_OPTIONS, "--data", "--compressed-experts", "--compressed", "--any-n", "--window", "--windows",
+                "--out", "--json", "--weights", "--wire"],
     "inspect": ["--model", "--ranks", "--compressed", "--compressed-experts", "--json"],
     "plan": ["--model", "--ranks", "--placement", "--random", "--replicas", "--out", "--show", "--json"],
     "tokenize": ["--model", "--text", "--file", "--decode", "--plain-specials", "--pieces", "--json"],

@@ -39,6 +39,24 @@ static int count_names(void **state)
     return count;
 }
 
+static void a_directory_is_made_with_its_parents(void **state)
+{
+    const char *file = temporary_path(state, "a/b/file");
+    struct ce_error err = {.text = ""};
+    struct stat info;
+
+    assert_ok(ce_directory_make(temporary_path(state, "a/b//c/"), &err), &err);
+    assert_int_equal(stat(temporary_path(state, "a/b/c"), &info), 0);
+    assert_true(S_ISDIR(info.st_mode));
+    assert_ok(ce_directory_make(temporary_path(state, "a/b"), &err), &err);
+    assert_ok(ce_file_write_atomic(file, "x", 1, &err), &err);
+    assert_int_equal(ce_directory_make(file, &err), CE_ERR_IO);
+    assert_non_null(strstr(err.text, "not a directory"));
+    assert_int_equal(ce_directory_make(temporary_path(state, "a/b/file/c"), &err),
+                     CE_ERR_IO);
+    assert_int_equal(ce_directory_make("", &err), CE_ERR_IO);
+}
+
 static void files_appear_with_the_commit(void **state)
 {
     const char *path = temporary_path(state, "new");
@@ -132,6 +150,7 @@ static void a_directory_that_came_meanwhile_stays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WITH_FILES(a_directory_is_made_with_its_parents),
         WITH_FILES(files_appear_with_the_commit),
         WITH_FILES(without_a_commit_nothing_is_left),
         WITH_FILES(an_empty_directory_is_taken),
