@@ -145,4 +145,5 @@ const struct ce_command ce_command_calibrate = {
     .examples = examples,
     .groups = ce_calibrate_groups,
     .values_size = sizeof(struct ce_calibrate_values),
+    .uses_blas = true,
     .run = run};
