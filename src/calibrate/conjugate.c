@@ -47,8 +47,8 @@ bool ce_conjugate_step(struct ce_conjugate *conjugate, const double *product)
 {
     const size_t n = conjugate->n;
     const double *direction = conjugate->direction;
-    const double curvature = dot(direction, product, n) +
-                             conjugate->lambda * dot(direction, direction, n);
+    const double curvature =
+        dot(direction, product, n) + conjugate->lambda * dot(direction, direction, n);
     const double length = conjugate->norm / curvature;
     double norm = 0.0;
 

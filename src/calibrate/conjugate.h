@@ -2,8 +2,9 @@
  *
  * Minimises |r - A x|^2 + lambda |x|^2 from x = 0 through the normal equations
  * (A^T A + lambda) x = A^T r, of which only the products with A^T A are asked for: one
- * walk over the data a step, and nothing of the size of A or A^T A is kept. The state is
- * the caller's, so that ranks can share products between steps and all have the same x.
+ * walk over the data a step, and nothing of the size of A or A^T A is kept. The state
+ * is the caller's, so that ranks can share products between steps and all have the same
+ * x.
  *
  * Source: Hestenes, Stiefel, "Methods of conjugate gradients for solving linear
  * systems", 1952.

@@ -35,7 +35,8 @@ enum ce_scaled_theta {
 
 struct ce_scaled_block {
     struct ce_moe moe;
-    float *kept;    /* [most assignments][intermediate] h of the last run */
+    float *kept; /* [kept_rows][intermediate] h of the last run, not scaled */
+    size_t kept_rows;
     float *factors; /* [tile] the weights of assignments at hand */
     uint32_t *row;  /* [tile] 0, 1, 2, ... */
     enum ce_scaled_theta theta;
@@ -60,9 +61,9 @@ struct ce_scaled_step {
     size_t tokens;
 };
 
-/* y = the block on x, both [tokens][hidden]. The signs of CE_SCALED_SIGNS make
- * E |y|^2 = sum_t |A_t|^2 (Frobenius), as theta2 has the covariance that A_t A_t^T sees.
- * Collective, statuses as in ce_moe_run: see block->moe.told. */
+/* y = the block on x, both [tokens][hidden]. With CE_SCALED_SIGNS the expectation of
+ * |y|^2 is the trace of A^T A: theta2 has the covariance sum_j a'_j^2 times the
+ * identity. Collective, statuses as in ce_moe_run: see block->moe.told. */
 CE_MUST_CHECK enum ce_status ce_scaled_block_run(struct ce_scaled_block *block,
                                                  const struct ce_scaled_step *at,
                                                  enum ce_status status,
@@ -71,7 +72,8 @@ CE_MUST_CHECK enum ce_status ce_scaled_block_run(struct ce_scaled_block *block,
                                                  struct ce_error *err);
 
 /* Adds to `transposed` what q [tokens][hidden] brings to this rank's experts, for the
- * tokens of the last run; `ignored` [tokens][hidden] is overwritten. Collective alike. */
+ * tokens of the last run; `ignored` [tokens][hidden] is overwritten. Collective alike.
+ */
 CE_MUST_CHECK enum ce_status ce_scaled_block_transpose(struct ce_scaled_block *block,
                                                        const struct ce_scaled_step *at,
                                                        enum ce_status status,
