@@ -37,15 +37,26 @@ bool ce_harvest_take(struct ce_harvest *harvest, struct ce_arena *arena)
         ce_arena_take(arena, harvest->experts, sizeof(harvest->slot_of[0]));
     harvest->scratch =
         ce_arena_take(arena, harvest->threads * harvest->scratch_floats, sizeof(float));
-    harvest->output_sum = ce_arena_take(arena, harvest->hidden, sizeof(double));
+    harvest->own_of =
+        ce_arena_take(arena, harvest->experts, sizeof(harvest->own_of[0]));
+    harvest->output_weight = ce_arena_take(arena, harvest->own, sizeof(double));
+    harvest->output_sum =
+        ce_arena_take(arena, harvest->own * harvest->hidden, sizeof(double));
     return harvest->output_sum != NULL;
 }
 
-void ce_harvest_begin_layer(struct ce_harvest *harvest)
+void ce_harvest_begin_layer(struct ce_harvest *harvest,
+                            const size_t *experts,
+                            size_t count)
 {
-    harvest->sums_outputs = true;
-    harvest->output_weight = 0;
-    memset(harvest->output_sum, 0, harvest->hidden * sizeof(double));
+    for (size_t e = 0; e < harvest->experts; e++) {
+        harvest->own_of[e] = -1;
+    }
+    for (size_t i = 0; i < count; i++) {
+        harvest->own_of[experts[i]] = (int32_t)i;
+    }
+    memset(harvest->output_weight, 0, harvest->own * sizeof(double));
+    memset(harvest->output_sum, 0, harvest->own * harvest->hidden * sizeof(double));
 }
 
 void ce_harvest_begin_group(struct ce_harvest *harvest,
@@ -113,14 +124,17 @@ static void count_rows(struct ce_harvest *harvest, size_t rows)
     harvest->flops += n * d * d + 2.0 * n * d * d; /* xx is symmetric, xy is not */
 }
 
-static void sum_outputs(struct ce_harvest *harvest, const float *y, double a)
+static void
+sum_outputs(struct ce_harvest *harvest, size_t expert, const float *y, double a)
 {
+    const size_t own = (size_t)harvest->own_of[expert];
+    double *sum = harvest->output_sum + own * harvest->hidden;
     const double w = a * a;
 
     for (size_t j = 0; j < harvest->hidden; j++) {
-        harvest->output_sum[j] += w * (double)y[j];
+        sum[j] += w * (double)y[j];
     }
-    harvest->output_weight += w;
+    harvest->output_weight[own] += w;
 }
 
 static void take_row(struct ce_harvest *harvest,
@@ -158,6 +172,7 @@ static void see(void *context, const struct ce_expert_run *run)
         }
         if (sums) {
             sum_outputs(harvest,
+                        run->expert,
                         run->y + i * harvest->hidden,
                         (double)run->assignment[i].weight);
         }

@@ -47,11 +47,13 @@ struct ce_harvest {
     size_t scratch_floats;
     enum ce_text_set set; /* that rows belong to */
 
-    /* The mean output of all of this rank's experts: sum w y and sum w of the rows to
-     * fit, while `sums_outputs` is set. */
+    /* Of all of this rank's experts, also those of other groups: sum w y and sum w of
+     * the rows to fit, while `sums_outputs` is set. */
     bool sums_outputs;
-    double *output_sum; /* [hidden] */
-    double output_weight;
+    size_t own;            /* room: the most experts of a layer */
+    int32_t *own_of;       /* [experts] the place among the rank's own, -1: not here */
+    double *output_sum;    /* [own][hidden] */
+    double *output_weight; /* [own] */
 
     enum ce_status status; /* the first failure */
     struct ce_error err;
@@ -70,8 +72,10 @@ struct ce_harvest {
  * much is needed. */
 bool ce_harvest_take(struct ce_harvest *harvest, struct ce_arena *arena);
 
-/* A layer begins: no outputs are summed yet. */
-void ce_harvest_begin_layer(struct ce_harvest *harvest);
+/* A layer begins, in which these `count` experts are this rank's. */
+void ce_harvest_begin_layer(struct ce_harvest *harvest,
+                            const size_t *experts,
+                            size_t count);
 /* From here on the moments are those of these experts, at most `slots`, from nothing.
  */
 void ce_harvest_begin_group(struct ce_harvest *harvest,

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "calibrate/fit.h"
 #include "calibrate/harvest.h"
+#include "calibrate/means.h"
 #include "calibrate/walk.h"
 #include "comm/collective.h"
 
@@ -38,16 +39,16 @@ struct layers {
     unsigned char *have;        /* [experts] on rank 0 */
     size_t *own;                /* [own_count] this rank's experts of the layer */
     size_t own_count;
-    double *means;              /* [MEANS_HEAD + hidden] what ranks tell each other */
-    float *layer_mean;          /* [hidden] */
-    struct ce_part_facts facts; /* first of this rank, then of all */
-    bool measures_outputs;      /* facts are being added up */
-    size_t last;                /* layer that is walked through last */
+    unsigned char *message;      /* [own_count] entries of means.h */
+    const unsigned char **place; /* [experts] */
+    float *layer_mean;           /* [hidden] */
+    double
+        *norms[CE_TEXT_SETS]; /* |moe_out|^2 of the set's windows, those of others 0 */
+    bool measures_outputs;    /* norms are being filled */
+    struct ce_part_facts facts;
+    size_t last; /* layer that is walked through last */
     struct ce_calibrate_progress progress;
 };
-
-/* Before the sums of outputs: weight, |moe_out|^2 of both sets. */
-#define MEANS_HEAD (1 + CE_TEXT_SETS)
 
 /* ---- memory ---- */
 
@@ -82,6 +83,18 @@ static size_t arena_bytes(const struct ce_calibrate_run *run, size_t own)
            run->needs.solvers * ce_calibrate_solver_bytes(run->shape);
 }
 
+static bool take_norms(struct layers *layers)
+{
+    bool taken = true;
+
+    for (int set = 0; set < CE_TEXT_SETS; set++) {
+        layers->norms[set] =
+            calloc(layers->run->windows->count[set] + 1, sizeof(double));
+        taken = taken && layers->norms[set] != NULL;
+    }
+    return taken;
+}
+
 static enum ce_status take(struct layers *layers, struct ce_error *err)
 {
     struct ce_calibrate_run *run = layers->run;
@@ -98,12 +111,14 @@ static enum ce_status take(struct layers *layers, struct ce_error *err)
     layers->solver = calloc(run->needs.solvers, sizeof(layers->solver[0]));
     layers->records = calloc(own, record);
     layers->own = calloc(experts, sizeof(layers->own[0]));
-    layers->means = calloc(MEANS_HEAD + d, sizeof(layers->means[0]));
+    layers->message = calloc(own, ce_means_bytes(d));
+    layers->place = calloc(experts, sizeof(layers->place[0]));
     layers->layer_mean = calloc(d, sizeof(layers->layer_mean[0]));
     layers->have = calloc(experts, 1);
     layers->all_records = gathers ? calloc(experts, record) : NULL;
     if (layers->solver == NULL || layers->records == NULL || layers->own == NULL ||
-        layers->means == NULL || layers->layer_mean == NULL || layers->have == NULL ||
+        layers->message == NULL || layers->place == NULL || !take_norms(layers) ||
+        layers->layer_mean == NULL || layers->have == NULL ||
         (gathers && layers->all_records == NULL) ||
         !ce_harvest_take(&layers->harvest, &layers->arena) || !take_solvers(layers)) {
         return ce_fail(err, CE_ERR_NOMEM, "no memory for the moments of a layer");
@@ -120,7 +135,11 @@ static void give_back(struct layers *layers)
     free(layers->all_records);
     free(layers->have);
     free(layers->own);
-    free(layers->means);
+    free(layers->message);
+    free(layers->place);
+    for (int set = 0; set < CE_TEXT_SETS; set++) {
+        free(layers->norms[set]);
+    }
     free(layers->layer_mean);
 }
 
@@ -134,16 +153,24 @@ static void see_values(void *context,
                        size_t hidden)
 {
     struct layers *layers = context;
-    double sum = 0.0;
+    const struct ce_walk *walk = &layers->walk;
+    double *norms = layers->norms[layers->harvest.set] + walk->first;
 
     (void)layer;
+    (void)tokens;
     if (!layers->measures_outputs || strcmp(name, "moe_out") != 0) {
         return;
     }
-    for (size_t i = 0; i < tokens * hidden; i++) {
-        sum += (double)values[i] * (double)values[i];
+    for (size_t w = 0; w < walk->count; w++) {
+        const size_t count = walk->item[w].count * hidden;
+        double sum = 0.0;
+
+        for (size_t i = 0; i < count; i++) {
+            sum += (double)values[i] * (double)values[i];
+        }
+        norms[w] = sum;
+        values += count;
     }
-    layers->facts.moe_out[layers->harvest.set] += sum;
 }
 
 static void on_step(void *context)
@@ -204,59 +231,26 @@ static enum ce_status walk(struct layers *layers,
     return status;
 }
 
-/* Adds what one rank tells of the layer. */
-static enum ce_status add_means(struct layers *layers,
-                                const struct ce_bytes *told,
-                                int rank,
-                                double *sum,
-                                struct ce_error *err)
-{
-    const size_t values = MEANS_HEAD + layers->run->shape.hidden;
-    const double *theirs = told->data;
-
-    if (told->bytes != values * sizeof(*theirs)) {
-        ce_transport_fail(layers->engine->transport);
-        return ce_fail(err, CE_ERR_COMM, "rank %d sent no mean of a layer", rank);
-    }
-    for (size_t i = 0; i < values; i++) {
-        sum[i] += theirs[i];
-    }
-    return CE_OK;
-}
-
 /* The mean output of the layer's auxiliary experts, and facts, of all ranks. */
 static enum ce_status share_means(struct layers *layers, struct ce_error *err)
 {
-    const size_t d = layers->run->shape.hidden;
     struct ce_transport *transport = layers->engine->transport;
-    double *sum = calloc(MEANS_HEAD + d, sizeof(*sum));
-    const struct ce_bytes *all = NULL;
-    enum ce_status status =
-        sum == NULL ? ce_fail(err, CE_ERR_NOMEM, "no memory for a layer's mean")
-                    : CE_OK;
+    enum ce_status status = ce_means_of_outputs(transport,
+                                                &layers->harvest,
+                                                layers->own,
+                                                layers->own_count,
+                                                layers->message,
+                                                layers->place,
+                                                layers->layer_mean,
+                                                err);
 
-    layers->means[0] = layers->harvest.output_weight;
-    memcpy(layers->means + 1, layers->facts.moe_out, sizeof(layers->facts.moe_out));
-    memcpy(layers->means + MEANS_HEAD, layers->harvest.output_sum, d * sizeof(double));
-    status = ce_agree(transport, status, err);
-    if (status == CE_OK) {
-        status = ce_allgather(
-            transport,
-            (struct ce_bytes){layers->means, (MEANS_HEAD + d) * sizeof(double)},
-            &all,
-            err);
+    for (int set = 0; status == CE_OK && set < CE_TEXT_SETS; set++) {
+        status = ce_means_sum(transport,
+                              layers->norms[set],
+                              layers->run->windows->count[set],
+                              &layers->facts.moe_out[set],
+                              err);
     }
-    for (int r = 0; status == CE_OK && r < transport->ranks; r++) {
-        status = add_means(layers, &all[r], r, sum, err);
-    }
-    for (size_t j = 0; status == CE_OK && j < d; j++) {
-        layers->layer_mean[j] =
-            sum[0] > 0 ? (float)(sum[MEANS_HEAD + j] / sum[0]) : 0.0F;
-    }
-    if (status == CE_OK) {
-        memcpy(layers->facts.moe_out, sum + 1, sizeof(layers->facts.moe_out));
-    }
-    free(sum);
     return status;
 }
 
@@ -420,8 +414,7 @@ solve_layer(struct layers *layers, size_t layer, struct ce_error *err)
     enum ce_status status = CE_OK;
 
     list_own(layers, layer);
-    layers->facts = (struct ce_part_facts){.moe_out = {0}};
-    ce_harvest_begin_layer(&layers->harvest);
+    ce_harvest_begin_layer(&layers->harvest, layers->own, layers->own_count);
     for (size_t pass = 0; status == CE_OK && pass < layers->run->needs.passes; pass++) {
         status = run_pass(layers, layer, pass, err);
     }

@@ -4,12 +4,14 @@
 
 #include "base/memory.h"
 #include "calibrate/fit.h"
+#include "calibrate/means.h"
 
 size_t ce_calibrate_harvest_bytes(const struct ce_calibrate_sizes *sizes, size_t slots)
 {
     struct ce_harvest harvest = {.hidden = sizes->shape.hidden,
                                  .experts = sizes->experts,
                                  .slots = slots,
+                                 .own = sizes->own_experts,
                                  .threads = sizes->threads};
     struct ce_arena measure = {0};
 
@@ -40,11 +42,14 @@ static void add_up(struct ce_calibrate_needs *needs,
 {
     const size_t gathered = sizes->gathers ? sizes->experts : 0;
 
-    needs->tokens = sizes->all_tokens * sizeof(int32_t);
+    needs->tokens = sizes->all_tokens * sizeof(int32_t) +
+                    sizes->windows * (sizeof(struct ce_text_window) + sizeof(double));
     needs->residual = sizes->own_tokens * sizes->shape.hidden * sizeof(float);
     needs->moments = ce_calibrate_harvest_bytes(sizes, needs->slots);
     needs->solve = needs->solvers * ce_calibrate_solver_bytes(sizes->shape);
-    needs->records = (sizes->own_experts + gathered) * ce_record_bytes(sizes->shape);
+    needs->records =
+        (sizes->own_experts + gathered) * ce_record_bytes(sizes->shape) +
+        (sizes->own_experts + sizes->experts) * ce_means_bytes(sizes->shape.hidden);
     needs->total = needs->tokens + needs->residual + needs->moments + needs->solve +
                    needs->records;
 }

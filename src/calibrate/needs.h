@@ -25,6 +25,7 @@ struct ce_calibrate_sizes {
     size_t own_experts; /* of this rank, the most of any layer */
     size_t own_tokens;
     size_t all_tokens; /* ids are on every rank */
+    size_t windows;    /* of all */
     size_t threads;
     bool gathers; /* this rank gets the fits of all */
 };

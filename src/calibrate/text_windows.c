@@ -206,27 +206,3 @@ uint64_t ce_text_windows_hash(const struct ce_text_windows *windows)
     }
     return hash;
 }
-
-size_t ce_text_windows_of_rank(const struct ce_text_windows *windows,
-                               enum ce_text_set set,
-                               int rank,
-                               int ranks)
-{
-    const size_t count = windows->count[set];
-
-    return count / (size_t)ranks + ((size_t)rank < count % (size_t)ranks);
-}
-
-size_t ce_text_windows_tokens_of_rank(const struct ce_text_windows *windows,
-                                      int rank,
-                                      int ranks)
-{
-    size_t tokens = 0;
-
-    for (int set = 0; set < CE_TEXT_SETS; set++) {
-        for (size_t i = (size_t)rank; i < windows->count[set]; i += (size_t)ranks) {
-            tokens += windows->window[set][i].count;
-        }
-    }
-    return tokens;
-}

@@ -76,14 +76,4 @@ void ce_text_windows_close(
 /* Of all windows, in order: tells texts apart. */
 uint64_t ce_text_windows_hash(const struct ce_text_windows *windows);
 
-/* Window i of a rank is number i * ranks + rank of the set. */
-size_t ce_text_windows_of_rank(const struct ce_text_windows *windows,
-                               enum ce_text_set set,
-                               int rank,
-                               int ranks);
-/* Tokens of all windows of a rank, both sets. */
-size_t ce_text_windows_tokens_of_rank(const struct ce_text_windows *windows,
-                                      int rank,
-                                      int ranks);
-
 #endif

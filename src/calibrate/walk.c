@@ -1,4 +1,4 @@
-/* walk.c - packing windows into steps, and running a layer over these */
+/* walk.c - dealing windows to steps and ranks, and running a layer over them */
 
 #include "calibrate/walk.h"
 
@@ -9,13 +9,6 @@
 static size_t pages_of(size_t tokens)
 {
     return (tokens + CE_PAGE_TOKENS - 1) / CE_PAGE_TOKENS;
-}
-
-size_t
-ce_walk_bytes(const struct ce_text_windows *windows, size_t hidden, int rank, int ranks)
-{
-    return ce_text_windows_tokens_of_rank(windows, rank, ranks) * hidden *
-           sizeof(float);
 }
 
 /* A window takes at most a page more than its tokens, and has at least two of them. */
@@ -29,70 +22,100 @@ size_t ce_walk_cache_tokens(const struct ce_text_windows *windows, size_t step_t
     return step_tokens + at_once * CE_PAGE_TOKENS;
 }
 
-/* Which windows of a rank are in a step. */
-struct step {
-    size_t first; /* of the rank's windows of the set */
+/* ---- who has which windows ---- */
+
+/* Neighbouring windows of a set: what one rank takes of one step. */
+struct share {
+    size_t first;
     size_t windows;
     size_t tokens;
 };
 
-static const struct ce_text_window *
-window_of(const struct ce_walk *walk, enum ce_text_set set, int rank, size_t index)
+/* As many windows from `first` on as fit; none after the last. */
+static struct share cut_share(const struct ce_text_windows *windows,
+                              enum ce_text_set set,
+                              const struct ce_walk_limits *limits,
+                              size_t first)
 {
-    const size_t ranks = (size_t)walk->engine->transport->ranks;
-
-    return &walk->windows->window[set][index * ranks + (size_t)rank];
-}
-
-/* As many windows from step->first on as a step takes; none after the last. */
-static void
-fill_step(const struct ce_walk *walk, enum ce_text_set set, int rank, struct step *step)
-{
-    const size_t count = ce_text_windows_of_rank(
-        walk->windows, set, rank, walk->engine->transport->ranks);
+    struct share share = {.first = first};
     size_t pages = 0;
 
-    step->windows = 0;
-    step->tokens = 0;
-    for (size_t i = step->first; i < count; i++) {
-        const size_t tokens = window_of(walk, set, rank, i)->count;
+    for (size_t i = first; i < windows->count[set]; i++) {
+        const size_t tokens = windows->window[set][i].count;
 
         pages += pages_of(tokens);
-        if (step->tokens + tokens > walk->engine->options.step_tokens ||
-            pages > walk->engine->cache.pages) {
+        if (share.tokens + tokens > limits->step_tokens ||
+            pages > pages_of(limits->cache_tokens)) {
             break;
         }
-        step->tokens += tokens;
-        step->windows++;
+        share.tokens += tokens;
+        share.windows++;
     }
+    return share;
 }
 
-/* All ranks know all windows, so nobody has to be asked. */
-static size_t count_steps(const struct ce_walk *walk, enum ce_text_set set)
+/* The share of `rank` in the step that begins with window *next, which is moved to the
+ * beginning of the one after it. */
+static struct share deal_step(const struct ce_text_windows *windows,
+                              enum ce_text_set set,
+                              const struct ce_walk_limits *limits,
+                              int rank,
+                              size_t *next)
 {
-    size_t most = 0;
+    struct share mine = {.first = *next};
 
-    for (int rank = 0; rank < walk->engine->transport->ranks; rank++) {
-        struct step step = {0};
-        size_t steps = 0;
+    for (int r = 0; r < limits->ranks; r++) {
+        const struct share share = cut_share(windows, set, limits, *next);
 
-        for (fill_step(walk, set, rank, &step); step.windows > 0; steps++) {
-            step.first += step.windows;
-            fill_step(walk, set, rank, &step);
+        *next += share.windows;
+        if (r == rank) {
+            mine = share;
         }
-        most = steps > most ? steps : most;
     }
-    return most;
+    return mine;
 }
 
-static enum ce_status take(struct ce_walk *walk, size_t at_once, struct ce_error *err)
+/* Goes through the steps of a set: the tokens of `rank`, and *steps. */
+static size_t count_tokens(const struct ce_text_windows *windows,
+                           enum ce_text_set set,
+                           const struct ce_walk_limits *limits,
+                           int rank,
+                           size_t *steps)
+{
+    size_t tokens = 0;
+    size_t next = 0;
+
+    for (*steps = 0; next < windows->count[set]; (*steps)++) {
+        const size_t before = next;
+
+        tokens += deal_step(windows, set, limits, rank, &next).tokens;
+        if (next == before) {
+            break; /* a window that is too long; ce_walk_open refuses it */
+        }
+    }
+    return tokens;
+}
+
+size_t ce_walk_tokens(const struct ce_text_windows *windows,
+                      const struct ce_walk_limits *limits,
+                      int rank)
+{
+    size_t steps = 0;
+
+    return count_tokens(windows, CE_TEXT_FIT, limits, rank, &steps) +
+           count_tokens(windows, CE_TEXT_HELDOUT, limits, rank, &steps);
+}
+
+/* ---- memory ---- */
+
+static enum ce_status take(struct ce_walk *walk, struct ce_error *err)
 {
     const struct ce_transport *transport = walk->engine->transport;
+    const size_t at_once =
+        ce_size_min(walk->limits.step_tokens, pages_of(walk->limits.cache_tokens));
 
-    walk->hidden_bytes = ce_walk_bytes(walk->windows,
-                                       walk->engine->config.hidden_size,
-                                       transport->rank,
-                                       transport->ranks);
+    walk->hidden_bytes = ce_walk_tokens(walk->windows, &walk->limits, transport->rank) *
+                         walk->engine->config.hidden_size * sizeof(float);
     walk->hidden = ce_memory_map(walk->hidden_bytes);
     walk->sequence = calloc(at_once, sizeof(walk->sequence[0]));
     walk->item = calloc(at_once, sizeof(walk->item[0]));
@@ -119,22 +142,27 @@ enum ce_status ce_walk_open(struct ce_walk *walk,
                             const struct ce_text_windows *windows,
                             struct ce_error *err)
 {
-    const size_t step_tokens = engine->options.step_tokens;
-
-    *walk = (struct ce_walk){.engine = engine, .windows = windows};
-    if (windows->longest > step_tokens ||
-        pages_of(windows->longest) > engine->cache.pages) {
+    *walk = (struct ce_walk){
+        .engine = engine,
+        .windows = windows,
+        .limits = {.step_tokens = engine->options.step_tokens,
+                   .cache_tokens = engine->cache.pages * CE_PAGE_TOKENS,
+                   .ranks = engine->transport->ranks}};
+    if (windows->longest > walk->limits.step_tokens ||
+        windows->longest > walk->limits.cache_tokens) {
         return ce_fail(err,
                        CE_ERR_ARG,
                        "a window of %zu tokens does not fit into a step of %zu "
-                       "(--step-tokens) or into the KV cache (--cache-tokens)",
+                       "(--step-tokens) or into the KV cache of %zu (--cache-tokens)",
                        windows->longest,
-                       step_tokens);
+                       walk->limits.step_tokens,
+                       walk->limits.cache_tokens);
     }
     for (int set = 0; set < CE_TEXT_SETS; set++) {
-        walk->steps[set] = count_steps(walk, (enum ce_text_set)set);
+        (void)count_tokens(
+            windows, (enum ce_text_set)set, &walk->limits, 0, &walk->steps[set]);
     }
-    return take(walk, ce_size_min(step_tokens, engine->cache.pages), err);
+    return take(walk, err);
 }
 
 void ce_walk_close(struct ce_walk *walk)
@@ -148,28 +176,29 @@ void ce_walk_close(struct ce_walk *walk)
     *walk = (struct ce_walk){0};
 }
 
+/* ---- the walk ---- */
+
 /* Where the set's rows begin: those to fit come first. */
 static float *rows_of(const struct ce_walk *walk, enum ce_text_set set)
 {
-    const struct ce_transport *transport = walk->engine->transport;
-    const struct ce_text_windows *windows = walk->windows;
-    size_t tokens = 0;
+    const int rank = walk->engine->transport->rank;
+    size_t steps = 0;
+    size_t before = 0;
 
-    for (size_t i = 0; set == CE_TEXT_HELDOUT &&
-                       i < ce_text_windows_of_rank(
-                               windows, CE_TEXT_FIT, transport->rank, transport->ranks);
-         i++) {
-        tokens += window_of(walk, CE_TEXT_FIT, transport->rank, i)->count;
+    if (set == CE_TEXT_HELDOUT) {
+        before = count_tokens(walk->windows, CE_TEXT_FIT, &walk->limits, rank, &steps);
     }
-    return walk->hidden + tokens * walk->engine->config.hidden_size;
+    return walk->hidden + before * walk->engine->config.hidden_size;
 }
 
 static void
-list_items(struct ce_walk *walk, enum ce_text_set set, const struct step *step)
+list_items(struct ce_walk *walk, enum ce_text_set set, const struct share *share)
 {
-    for (size_t i = 0; i < step->windows; i++) {
+    walk->first = share->first;
+    walk->count = share->windows;
+    for (size_t i = 0; i < share->windows; i++) {
         const struct ce_text_window *window =
-            window_of(walk, set, walk->engine->transport->rank, step->first + i);
+            &walk->windows->window[set][share->first + i];
 
         walk->item[i] = (struct ce_step_item){.sequence = walk->sequence[i],
                                               .tokens = window->ids,
@@ -186,16 +215,17 @@ enum ce_status ce_walk_layer(struct ce_walk *walk,
 {
     const int rank = walk->engine->transport->rank;
     float *rows = rows_of(walk, set);
-    struct step step = {0};
+    size_t next = 0;
 
     for (size_t i = 0; i < walk->steps[set]; i++) {
+        const struct share share =
+            deal_step(walk->windows, set, &walk->limits, rank, &next);
         enum ce_status status = CE_OK;
 
-        fill_step(walk, set, rank, &step);
-        list_items(walk, set, &step);
+        list_items(walk, set, &share);
         status = ce_engine_step_layer(walk->engine,
                                       walk->item,
-                                      step.windows,
+                                      share.windows,
                                       layer,
                                       rows,
                                       advance ? rows : NULL,
@@ -203,8 +233,7 @@ enum ce_status ce_walk_layer(struct ce_walk *walk,
         if (status != CE_OK) {
             return status;
         }
-        step.first += step.windows;
-        rows += step.tokens * walk->engine->config.hidden_size;
+        rows += share.tokens * walk->engine->config.hidden_size;
         if (walk->on_step != NULL) {
             walk->on_step(walk->context);
         }

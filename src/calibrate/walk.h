@@ -1,11 +1,15 @@
 /* walk.h - all windows through one layer, then through the next
  *
- *   hidden [tokens of this rank][d]   the residual stream before the layer at hand
- *     | window | window | ...  a step takes some through the layer, and puts them back
+ *   windows of a set   | 0 1 | 2 3 | 4 5 | 6 7 | 8 9 | ...
+ *   on two ranks         r0    r1    r0    r1    r0
+ *                      '-- step 0 -' '-- step 1 -' '- ...
  *
- * So each layer's inputs are there as often as they are wanted, and a token passes
- * through each layer once for it. Steps are of one set: what a rank gets from others in
- * a step belongs to the set, too.
+ *   hidden [tokens of this rank][d]   the residual stream before the layer at hand
+ *
+ * A step takes some windows through the layer and puts their rows back, so each layer's
+ * inputs are there as often as they are wanted. Steps are of one set: what a rank gets
+ * from others in a step belongs to the set, too. Whatever the number of ranks, rows of
+ * windows come in the order of these, step by step and in a step rank by rank.
  */
 
 #ifndef CE_CALIBRATE_WALK_H
@@ -17,25 +21,34 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* What one rank takes of a step. */
+struct ce_walk_limits {
+    size_t step_tokens;
+    size_t cache_tokens;
+    int ranks;
+};
+
 struct ce_walk {
     struct ce_engine *engine;
     const struct ce_text_windows *windows;
+    struct ce_walk_limits limits;
     size_t steps[CE_TEXT_SETS]; /* of all ranks */
     size_t hidden_bytes;
     float *hidden;
-    struct ce_sequence **sequence; /* [step_tokens / 2] as many as a step can have */
-    struct ce_step_item *item;
-    size_t items;
+    struct ce_sequence **sequence; /* [items] */
+    struct ce_step_item *item;     /* [items] */
+    size_t items;                  /* the most of a step */
+    size_t first; /* window of the set that is the first of this rank's in the step */
+    size_t count; /* of them */
     /* Called on every rank after each step; NULL: nobody. */
     void (*on_step)(void *context);
     void *context;
 };
 
-/* Bytes of `hidden` for a rank. */
-size_t ce_walk_bytes(const struct ce_text_windows *windows,
-                     size_t hidden,
-                     int rank,
-                     int ranks);
+/* Tokens of both sets on a rank. */
+size_t ce_walk_tokens(const struct ce_text_windows *windows,
+                      const struct ce_walk_limits *limits,
+                      int rank);
 /* Tokens of KV cache with which a step can be as full as it may. */
 size_t ce_walk_cache_tokens(const struct ce_text_windows *windows, size_t step_tokens);
 

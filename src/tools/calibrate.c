@@ -217,7 +217,7 @@ static char *describe_work(const struct ce_calibrate_job *job)
 
     return asprintf(&text,
                     "text=%016" PRIx64 "\ntokens=%zu\nheldout-tokens=%zu\nwindow=%zu\n"
-                    "compressed=%zu\nkind=%s\nmost-rank=%zu\n",
+                    "fitted-compressed=%zu\nkind=%s\nmost-rank=%zu\n",
                     job->text_hash,
                     job->windows.tokens[CE_TEXT_FIT],
                     job->windows.tokens[CE_TEXT_HELDOUT],

@@ -113,15 +113,19 @@ static struct ce_calibrate_sizes sizes_of(const struct ce_calibrate_job *job,
                                           size_t own_experts)
 {
     const struct ce_transport *transport = job->session.transport;
+    const struct ce_engine_options options = ce_calibrate_engine_options(job);
+    const struct ce_text_windows *windows = &job->windows;
+    const struct ce_walk_limits limits = {.step_tokens = options.step_tokens,
+                                          .cache_tokens = options.cache_tokens,
+                                          .ranks = transport->ranks};
 
     return (struct ce_calibrate_sizes){
         .shape = job->layers.shape,
         .experts = job->config.experts,
         .own_experts = own_experts,
-        .own_tokens = ce_text_windows_tokens_of_rank(
-            &job->windows, transport->rank, transport->ranks),
-        .all_tokens =
-            job->windows.tokens[CE_TEXT_FIT] + job->windows.tokens[CE_TEXT_HELDOUT],
+        .own_tokens = ce_walk_tokens(windows, &limits, transport->rank),
+        .all_tokens = windows->tokens[CE_TEXT_FIT] + windows->tokens[CE_TEXT_HELDOUT],
+        .windows = windows->count[CE_TEXT_FIT] + windows->count[CE_TEXT_HELDOUT],
         .threads = (size_t)omp_get_max_threads(),
         .gathers = transport->rank == 0};
 }
