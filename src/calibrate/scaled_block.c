@@ -44,7 +44,7 @@ bool ce_scaled_block_take(struct ce_scaled_block *block, struct ce_arena *arena)
     block->factors = ce_arena_take(arena, moe->work.tile, sizeof(float));
     block->row = ce_arena_take(arena, moe->work.tile, sizeof(uint32_t));
     block->transposed =
-        ce_arena_take(arena, moe->experts, moe->intermediate * sizeof(double));
+        ce_arena_take(arena, moe->experts, moe->intermediate * sizeof(struct ce_exact));
     for (size_t i = 0; block->row != NULL && i < moe->work.tile; i++) {
         block->row[i] = (uint32_t)i;
     }
@@ -220,8 +220,8 @@ static void multiply_columns(const struct ce_scaled_block *block,
     }
 }
 
-/* The same columns of A^T q: the rows in their order, whatever the threads. */
-static void add_columns(const struct ce_scaled_block *block,
+/* The same columns of A^T q. False when a value is too large for a sum. */
+static bool add_columns(const struct ce_scaled_block *block,
                         const struct ce_tile *tile,
                         size_t first,
                         size_t column,
@@ -229,6 +229,7 @@ static void add_columns(const struct ce_scaled_block *block,
 {
     const size_t f = block->moe.intermediate;
     const size_t count = block->moe.auxiliary;
+    bool fits = true;
 
     for (size_t i = 0; i < tile->rows; i++) {
         const struct ce_pair *pair = tile->assignment[i].auxiliary;
@@ -238,32 +239,37 @@ static void add_columns(const struct ce_scaled_block *block,
 
         for (size_t j = 0; j < count; j++) {
             const double share = share_of(&shares, &pair[j]);
-            double *to = block->transposed + pair[j].expert * f + column;
+            struct ce_exact *to = block->transposed + pair[j].expert * f + column;
 
             for (size_t q = 0; q < width; q++) {
-                to[q] += share * ((double)g[q] * (double)h[q]);
+                const double value = share * ((double)g[q] * (double)h[q]);
+
+                fits = ce_exact_add(&to[q], value) && fits;
             }
         }
     }
+    return fits;
 }
 
-static void transpose_tile(const struct ce_scaled_block *block,
+static bool transpose_tile(const struct ce_scaled_block *block,
                            const struct ce_tile *tile,
                            size_t first)
 {
     const size_t f = block->moe.intermediate;
+    bool fits = true;
 
     for (size_t i = 0; i < tile->rows; i++) {
         block->factors[i] = tile->assignment[i].weight;
         memset(tile->assignment[i].out, 0, tile->experts->results_wire.row_bytes);
     }
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) reduction(&& : fits)
     for (size_t column = 0; column < f; column += PANEL) {
         const size_t width = f - column < PANEL ? f - column : PANEL;
 
         multiply_columns(block, tile, column, width);
-        add_columns(block, tile, first, column, width);
+        fits = add_columns(block, tile, first, column, width) && fits;
     }
+    return fits;
 }
 
 static enum ce_status transpose_experts(void *context,
@@ -273,6 +279,7 @@ static enum ce_status transpose_experts(void *context,
                                         struct ce_error *err)
 {
     struct ce_scaled_block *block = context;
+    bool fits = true;
 
     if (experts->count != block->kept_rows) {
         return ce_fail(err,
@@ -286,9 +293,16 @@ static enum ce_status transpose_experts(void *context,
         const struct ce_tile tile = ce_experts_tile(experts, layer, first, 0);
 
         (void)ce_experts_scale(&tile, layer);
-        transpose_tile(block, &tile, first);
+        fits = transpose_tile(block, &tile, first) && fits;
     }
-    return CE_OK;
+    return fits ? CE_OK
+                : ce_fail(
+                      err,
+                      CE_ERR_NUMERIC,
+                      "layer %zu, experts: a product of activations is not finite, or "
+                      "over %g; are the weights damaged?",
+                      layer_index,
+                      CE_EXACT_LIMIT);
 }
 
 enum ce_status ce_scaled_block_transpose(struct ce_scaled_block *block,

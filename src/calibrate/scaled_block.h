@@ -19,6 +19,7 @@
 
 #include "base/arena.h"
 #include "base/status.h"
+#include "calibrate/exact.h"
 #include "engine/engine.h"
 #include "moe/moe.h"
 
@@ -41,7 +42,8 @@ struct ce_scaled_block {
     uint32_t *row;  /* [tile] 0, 1, 2, ... */
     enum ce_scaled_theta theta;
     const float *table; /* [experts][intermediate] */
-    double *transposed; /* [experts][intermediate] A^T q of this rank's experts */
+    struct ce_exact
+        *transposed; /* [experts][intermediate] A^T q of this rank's experts */
 };
 
 /* The settings of a block that compresses `compressed` of a token's experts, from those

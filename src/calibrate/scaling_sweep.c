@@ -9,37 +9,23 @@
 
 /* ---- tokens and memory ---- */
 
-static size_t count_tokens(const struct ce_text_windows *windows,
-                           enum ce_text_set set,
-                           int rank,
-                           int ranks)
-{
-    size_t tokens = 0;
-
-    for (size_t i = (size_t)rank; i < windows->count[set]; i += (size_t)ranks) {
-        tokens += windows->window[set][i].count;
-    }
-    return tokens;
-}
-
 void ce_scaling_sweep_count(struct ce_scaling_sweep *sweep,
                             const struct ce_text_windows *windows,
-                            size_t step_tokens,
-                            int rank,
-                            int ranks)
+                            const struct ce_walk_limits *limits,
+                            int rank)
 {
-    sweep->most_tokens = step_tokens;
+    sweep->most_tokens = limits->step_tokens;
     for (int s = 0; s < CE_TEXT_SETS; s++) {
         const enum ce_text_set set = (enum ce_text_set)s;
         size_t most = 0;
 
-        sweep->tokens[set] = count_tokens(windows, set, rank, ranks);
-        for (int r = 0; r < ranks; r++) {
-            const size_t tokens = count_tokens(windows, set, r, ranks);
+        sweep->tokens[set] = ce_walk_tokens_of_set(windows, set, limits, rank);
+        for (int r = 0; r < limits->ranks; r++) {
+            const size_t tokens = ce_walk_tokens_of_set(windows, set, limits, r);
 
             most = tokens > most ? tokens : most;
         }
-        sweep->steps[set] = (most + step_tokens - 1) / step_tokens;
+        sweep->steps[set] = (most + limits->step_tokens - 1) / limits->step_tokens;
     }
 }
 
@@ -82,19 +68,37 @@ static bool is_over(const struct step *step, enum ce_status status)
     return status != CE_OK && step->sweep->told;
 }
 
-static double square(const struct step *step, const float *rows)
-{
-    const size_t count = step->tokens * step->sweep->block.moe.hidden;
-    double sum = 0.0;
+/* Squares are added in these units: sums of them are larger than others. */
+#define SQUARE_UNIT 0x1p16
 
-    for (size_t i = 0; i < count; i++) {
-        sum += (double)rows[i] * (double)rows[i];
+/* Adds |row|^2 of all tokens; a failure of this rank so far is returned. */
+static enum ce_status add_squares(const struct step *step,
+                                  enum ce_status status,
+                                  const float *rows,
+                                  struct ce_exact *sum)
+{
+    const size_t d = step->sweep->block.moe.hidden;
+
+    for (size_t t = 0; status == CE_OK && t < step->tokens; t++) {
+        double square = 0.0;
+
+        for (size_t i = 0; i < d; i++) {
+            square += (double)rows[t * d + i] * (double)rows[t * d + i];
+        }
+        if (!ce_exact_add(sum, square / SQUARE_UNIT)) {
+            status = ce_fail(step->err,
+                             CE_ERR_NUMERIC,
+                             "layer %zu: the square of a token's output is %g",
+                             step->sweep->layer,
+                             square);
+        }
     }
-    return sum;
+    return status;
 }
 
-/* Overwrites the scaled rows by the full ones minus them; their square. */
-static double subtract(const struct step *step)
+/* Overwrites the scaled rows by the full ones minus them, and adds their squares. */
+static enum ce_status
+subtract(const struct step *step, enum ce_status status, struct ce_exact *sum)
 {
     const size_t count = step->tokens * step->sweep->block.moe.hidden;
     const float *full = step->sweep->full;
@@ -103,7 +107,7 @@ static double subtract(const struct step *step)
     for (size_t i = 0; i < count; i++) {
         scaled[i] = full[i] - scaled[i];
     }
-    return square(step, scaled);
+    return add_squares(step, status, scaled, sum);
 }
 
 /* Each run is an exchange of its own. */
@@ -169,15 +173,15 @@ static enum ce_status step_right(const struct step *step)
     enum ce_status status = run_full(step, CE_OK);
 
     if (!is_over(step, status)) {
-        sweep->sums.full += square(step, sweep->full);
+        status = add_squares(step, status, sweep->full, &sweep->full_square);
         status = run_scaled(step, CE_SCALED_SIGNS, status);
     }
     if (!is_over(step, status)) {
-        sweep->sums.trace += square(step, sweep->scaled);
+        status = add_squares(step, status, sweep->scaled, &sweep->trace);
         status = run_scaled(step, CE_SCALED_ONES, status);
     }
     if (!is_over(step, status)) {
-        sweep->sums.truncated += subtract(step);
+        status = subtract(step, status, &sweep->truncated_square);
         status = run_transpose(step, sweep->scaled, status);
     }
     return status;
@@ -197,15 +201,15 @@ static enum ce_status step_errors(const struct step *step)
     enum ce_status status = run_full(step, CE_OK);
 
     if (!is_over(step, status)) {
-        sweep->sums.full += square(step, sweep->full);
+        status = add_squares(step, status, sweep->full, &sweep->full_square);
         status = run_scaled(step, CE_SCALED_ONES, status);
     }
     if (!is_over(step, status)) {
-        sweep->sums.truncated += subtract(step);
+        status = subtract(step, status, &sweep->truncated_square);
         status = run_scaled(step, CE_SCALED_TABLE, status);
     }
     if (!is_over(step, status)) {
-        sweep->sums.fitted += subtract(step);
+        status = subtract(step, status, &sweep->fitted_square);
     }
     return status;
 }
@@ -235,8 +239,9 @@ static enum ce_status run_steps(struct ce_scaling_sweep *sweep,
     enum ce_status status = CE_OK;
 
     sweep->engine->transport->activity.layer = sweep->layer;
-    sweep->sums = (struct ce_scaling_sums){0};
-    memset(sweep->block.transposed, 0, sweep->values * sizeof(double));
+    sweep->full_square = sweep->truncated_square = (struct ce_exact){0, 0};
+    sweep->fitted_square = sweep->trace = (struct ce_exact){0, 0};
+    memset(sweep->block.transposed, 0, sweep->values * sizeof(struct ce_exact));
     for (size_t i = 0, at = 0; status == CE_OK && i < sweep->steps[set]; i++) {
         const struct step step = {
             .sweep = sweep,
@@ -253,9 +258,9 @@ static enum ce_status run_steps(struct ce_scaling_sweep *sweep,
     return status;
 }
 
-/* sum [count] = what all ranks have of `mine`, in their order. Collective. */
+/* sum [count] = `mine` of all ranks. Collective. */
 static enum ce_status share(struct ce_transport *transport,
-                            const double *mine,
+                            const struct ce_exact *mine,
                             double *sum,
                             size_t count,
                             struct ce_error *err)
@@ -265,15 +270,23 @@ static enum ce_status share(struct ce_transport *transport,
         transport, (struct ce_bytes){mine, count * sizeof(*mine)}, &all, err);
 
     for (int r = 0; status == CE_OK && r < transport->ranks; r++) {
-        const double *theirs = all[r].data;
-
         if (all[r].bytes != count * sizeof(*mine)) {
             ce_transport_fail(transport);
             return ce_fail(err, CE_ERR_COMM, "rank %d sent no sums of a layer", r);
         }
-        for (size_t i = 0; i < count; i++) {
-            sum[i] = r == 0 ? theirs[i] : sum[i] + theirs[i];
+    }
+    for (size_t i = 0; status == CE_OK && i < count; i++) {
+        struct ce_exact whole = {0, 0};
+
+        for (int r = 0; r < transport->ranks; r++) {
+            struct ce_exact theirs;
+
+            memcpy(&theirs,
+                   (const unsigned char *)all[r].data + i * sizeof(theirs),
+                   sizeof(theirs));
+            ce_exact_merge(&whole, theirs);
         }
+        sum[i] = ce_exact_value(whole);
     }
     return status;
 }
@@ -282,13 +295,18 @@ static enum ce_status share_sums(struct ce_scaling_sweep *sweep,
                                  struct ce_scaling_sums *sums,
                                  struct ce_error *err)
 {
-    const double mine[] = {
-        sweep->sums.full, sweep->sums.truncated, sweep->sums.fitted, sweep->sums.trace};
+    const struct ce_exact mine[] = {sweep->full_square,
+                                    sweep->truncated_square,
+                                    sweep->fitted_square,
+                                    sweep->trace};
     enum { COUNT = sizeof(mine) / sizeof(mine[0]) };
     double all[COUNT] = {0};
     enum ce_status status = share(sweep->engine->transport, mine, all, COUNT, err);
 
-    *sums = (struct ce_scaling_sums){all[0], all[1], all[2], all[3]};
+    *sums = (struct ce_scaling_sums){.full = all[0] * SQUARE_UNIT,
+                                     .truncated = all[1] * SQUARE_UNIT,
+                                     .fitted = all[2] * SQUARE_UNIT,
+                                     .trace = all[3] * SQUARE_UNIT};
     return status;
 }
 

@@ -5,7 +5,8 @@
  *     | to fit ...        | held out ... |   in steps, each of one set
  *
  * r_t = full block - truncated block of token t, A the map of scaled_block.h. What one
- * sweep over the tokens adds up is shared in the order of ranks, so all have the same.
+ * sweep over the tokens adds up is exact (exact.h) and shared: all ranks have the same,
+ * and so does any number of them.
  */
 
 #ifndef CE_CALIBRATE_SCALING_SWEEP_H
@@ -14,7 +15,7 @@
 #include "base/arena.h"
 #include "base/status.h"
 #include "calibrate/scaled_block.h"
-#include "calibrate/text_windows.h"
+#include "calibrate/walk.h"
 #include "engine/engine.h"
 
 #include <stdbool.h>
@@ -44,8 +45,11 @@ struct ce_scaling_sweep {
     struct ce_scaled_block block;
 
     size_t layer;
-    struct ce_scaling_sums sums; /* of this rank */
-    bool told;                   /* the failure at hand is known to all ranks */
+    struct ce_exact full_square; /* of this rank, see struct ce_scaling_sums */
+    struct ce_exact truncated_square;
+    struct ce_exact fitted_square;
+    struct ce_exact trace;
+    bool told; /* the failure at hand is known to all ranks */
     /* Called on every rank after each step; NULL: nobody. */
     void (*on_step)(void *context);
     void *context;
@@ -54,9 +58,8 @@ struct ce_scaling_sweep {
 /* Counts what a rank has of the windows. */
 void ce_scaling_sweep_count(struct ce_scaling_sweep *sweep,
                             const struct ce_text_windows *windows,
-                            size_t step_tokens,
-                            int rank,
-                            int ranks);
+                            const struct ce_walk_limits *limits,
+                            int rank);
 /* After that and ce_scaled_block_init. False when the arena has no room; a measuring
  * one tells how much is needed. */
 bool ce_scaling_sweep_take(struct ce_scaling_sweep *sweep, struct ce_arena *arena);
