@@ -1,6 +1,8 @@
 /* calibrate.h - the parts of `cemoe calibrate`
  *
- *   calibrate.c         the command: its options, and its phases one after the other
+ *   calibrate.c         the command
+ *   calibrate_options.c its options
+ *   calibrate_job.c     its phases, one after the other
  *   calibrate_text.c    files to windows of tokens, on rank 0
  *   calibrate_needs.c   the memory, and --plan
  *   calibrate_finish.c  ranks, the file, and what is said of it
@@ -74,6 +76,12 @@ struct ce_calibrate_job {
     uint64_t ended_ns;
     uint64_t said_ns; /* when progress was logged last */
 };
+
+extern const struct ce_option_group ce_calibrate_groups[];
+
+/* From the session's transport to the file, or with --plan to the needs. Collective. */
+CE_MUST_CHECK enum ce_status ce_calibrate_job_run(struct ce_calibrate_job *job,
+                                                  struct ce_error *err);
 
 /* Options of the engine, but for `job`. */
 struct ce_engine_options

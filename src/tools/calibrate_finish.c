@@ -1,16 +1,15 @@
 /* calibrate_finish.c - from the parts to the file, and what is said of both */
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "kernels/blas/sgemm.h"
 #include "tools/calibrate.h"
 #include "tools/report.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 
 /* ---- the file ---- */
@@ -253,6 +252,34 @@ static uint64_t peak_bytes(void)
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
 }
 
+/* Rows of a product like those of moments. */
+#define PROBE_ROWS 512
+#define PROBE_NS   (100 * UINT64_C(1000000))
+
+/* Flops a nanosecond of products of OpenBLAS of the moments' sizes: what there is to
+ * reach. 0 without memory. */
+static double probe_sgemm(size_t d)
+{
+    float *x = calloc(PROBE_ROWS * d, sizeof(*x));
+    float *w = calloc(d * d, sizeof(*w));
+    float *y = calloc(PROBE_ROWS * d, sizeof(*y));
+    double flops = 0.0;
+    uint64_t ns = 0;
+
+    if (x != NULL && w != NULL && y != NULL) {
+        ce_sgemm_blas(y, x, w, PROBE_ROWS, d, d); /* wakes its threads */
+        for (const uint64_t since = ce_clock_ns(); ns < PROBE_NS;) {
+            ce_sgemm_blas(y, x, w, PROBE_ROWS, d, d);
+            flops += 2.0 * PROBE_ROWS * (double)d * (double)d;
+            ns = ce_clock_ns() - since;
+        }
+    }
+    free(y);
+    free(w);
+    free(x);
+    return ns > 0 ? flops / (double)ns : 0.0;
+}
+
 static json_t *describe_run(const struct ce_calibrate_job *job)
 {
     const struct ce_calibrate_counters *counters = &job->layers.counters;
@@ -270,6 +297,13 @@ static json_t *describe_run(const struct ce_calibrate_job *job)
     ce_json_set_integer(object, "passes", job->needs.passes);
     ce_json_set_integer(object, "rows", counters->rows);
     json_object_set_new(object, "moment_flops", json_real(counters->flops));
+    json_object_set_new(
+        object,
+        "moment_gflops_per_second",
+        json_real(relative(counters->flops, (double)counters->collect_ns)));
+    json_object_set_new(object,
+                        "sgemm_gflops_per_second",
+                        json_real(probe_sgemm(job->config.hidden_size)));
     json_object_set_new(
         object,
         "tokens_per_second",

@@ -179,7 +179,14 @@ static enum ce_status find_alone(struct ce_calibrate_job *job,
     if (job->memory_limit > job->engine_plan.total) {
         left = job->memory_limit - job->engine_plan.total;
     }
-    return ce_calibrate_needs_find(&job->needs, &sizes, left, err);
+    status = ce_calibrate_needs_find(&job->needs, &sizes, left, err);
+    if (status != CE_OK) {
+        ce_error_prefix(err,
+                        "of %.1f MiB (--memory) the model takes %.1f",
+                        (double)job->memory_limit / 0x1p20,
+                        (double)job->engine_plan.total / 0x1p20);
+    }
+    return status;
 }
 
 enum ce_status ce_calibrate_find_needs(struct ce_calibrate_job *job,

@@ -34,13 +34,16 @@ const struct ce_option ce_model_options[] = {
      .min = 0,
      .max = INT_MAX,
      .help = "Replace the N activated experts with the lowest routing weights by their "
-             "compressed experts; 0 runs all experts in full."},
+             "compressed experts; 0 runs all experts in full and ignores a file of "
+             "them."},
     {.name = "compressed-experts",
      .kind = CE_OPTION_STRING,
      .argument = "FILE",
      .field = offsetof(struct ce_model_values, compressed_experts),
-     .help = "Safetensors file with model.layers.N.mlp.ces, used instead of the "
-             "checkpoint's tables."},
+     .help =
+         "Safetensors file with compressed experts, used instead of the "
+         "checkpoint's tables: scaling ones, model.layers.N.mlp.ces, or affine ones, "
+         "model.layers.N.mlp.affine.E."},
     {.name = "truncated",
      .kind = CE_OPTION_INT,
      .argument = "N",

@@ -10,6 +10,7 @@
 
 struct values {
     const char *model;
+    const char *compressed_experts;
     int ranks;
     int compressed;
     bool json;
@@ -42,10 +43,17 @@ static const struct ce_option options[] = {
      .field = offsetof(struct values, compressed),
      .initial = "-1",
      .initial_help =
-         "n_ce of config.json if it has one, else half of a token's experts",
+         "n_ce of --compressed-experts or config.json if there is one, else half of "
+         "a token's experts",
      .min = 0,
      .max = INT_MAX,
      .help = "Compare with N of a token's experts compressed."},
+    {.name = "compressed-experts",
+     .kind = CE_OPTION_STRING,
+     .argument = "FILE",
+     .field = offsetof(struct values, compressed_experts),
+     .help = "Compressed experts of either kind, used instead of the checkpoint's "
+             "tables; only the headers are read."},
     {.name = "json",
      .kind = CE_OPTION_FLAG,
      .field = offsetof(struct values, json),
@@ -56,6 +64,7 @@ static int run(const void *untyped)
 {
     const struct values *values = untyped;
     struct ce_inspection inspection = {.model = values->model,
+                                       .compressed_experts = values->compressed_experts,
                                        .ranks = (size_t)values->ranks,
                                        .n_ce = values->compressed < 0
                                                    ? CE_INSPECT_DEFAULT_N_CE
@@ -100,13 +109,14 @@ const struct ce_command ce_command_inspect = {
         "Checks names, shapes and types of all tensors without reading the weights.\n\n"
         "Active parameters are what one token passes through: all matrices, the "
         "embedding table and the output layer counted whole, of the experts those that "
-        "run in full. Norms and biases are in the total only; the vectors of the "
-        "compressed experts of a token are given apart.\n\n"
+        "run in full. Norms and biases are in the total only; what the compressed "
+        "experts of a token have is given apart, of affine ones the mean.\n\n"
         "Traffic is what the closed forms expect of one token in one layer when all "
         "experts are equally likely and rows are 32-bit floats, averaged over the "
         "ranks: "
         "rows of x to other ranks, rows of results back, and the counts and pairs "
-        "(expert, position, weight) that go with them. Real routers are not uniform: "
+        "(expert, position, weight) that go with them; of affine compressed experts "
+        "nothing travels. Real routers are not uniform: "
         "--stats of the other commands says what a run really sent. Three schemes are "
         "compared:\n\n"
         "  per_assignment   a row there and back for every main expert\n"
@@ -119,7 +129,7 @@ const struct ce_command ce_command_inspect = {
         "only "
         "once to a rank saves, with or without compression.\n\n"
         "Fields of --json:\n\n"
-        "  architecture, ranks, compressed (n_ce)\n"
+        "  architecture, ranks, compressed (n_ce), compressed_kind\n"
         "  config.*            as in config.json; dtype as in safetensors\n"
         "  weights             present, files, compressed_tables,\n"
         "                      dtypes.D.{tensors, values, bytes}, D also q8 and q4\n"

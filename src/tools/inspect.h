@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "base/tensor.h"
+#include "model/compressed_experts.h"
 #include "model/config.h"
 #include "moe/traffic.h"
 
@@ -39,7 +40,7 @@ struct ce_inspect_parameters {
     uint64_t total;
     uint64_t active;             /* top_k experts */
     uint64_t active_compressed;  /* top_k - n_ce experts */
-    uint64_t compressed_vectors; /* what the n_ce compressed experts add to that */
+    uint64_t compressed_vectors; /* what n_ce compressed experts of the mean size add */
 };
 
 /* Resident bytes of a rank's weights, and of a token in its KV cache. */
@@ -68,6 +69,8 @@ enum ce_inspect_choice {
 
 struct ce_inspection {
     const char *model;
+    const char *compressed_experts; /* a separate file of them, or NULL */
+    enum ce_compressed_kind kind;   /* of that, else of the model's own */
     struct ce_config config;
     size_t ranks;
     size_t n_ce;      /* compressed experts of a token */
@@ -84,7 +87,8 @@ struct ce_inspection {
 #define CE_INSPECT_DEFAULT_N_CE SIZE_MAX
 
 /* Reads config.json and the headers of the weights, checks every tensor, and
- * fills all but the traffic. model, ranks and n_ce must be set. */
+ * fills all but the traffic. model, ranks and n_ce must be set, compressed_experts
+ * may be. */
 CE_MUST_CHECK enum ce_status ce_inspect_model(struct ce_inspection *inspection,
                                               struct ce_error *err);
 

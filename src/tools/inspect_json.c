@@ -193,6 +193,9 @@ json_t *ce_inspect_describe(const struct ce_inspection *inspection)
         object, "parameters", describe_parameters(&inspection->parameters));
     json_object_set_new(object, "ranks", integer(inspection->ranks));
     json_object_set_new(object, "compressed", integer(inspection->n_ce));
+    json_object_set_new(object,
+                        "compressed_kind",
+                        json_string(ce_compressed_kind_name(inspection->kind)));
     json_object_set_new(object, "memory", describe_memory(&inspection->memory));
     json_object_set_new(object, "traffic", describe_traffic(inspection));
     return object;

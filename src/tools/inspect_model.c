@@ -16,8 +16,10 @@ struct sources {
     struct ce_checkpoint checkpoint;
     struct ce_packed_file packed; /* used instead where it is open */
     struct ce_weight_formats formats;
-    struct ce_weights plan; /* of a rank that owned every expert */
-    unsigned char *owned;   /* [layers][experts], all 1 */
+    struct ce_weights plan;                /* of a rank that owned every expert */
+    struct ce_safetensors tables;          /* of compressed experts: a separate file, */
+    struct ce_compressed_experts separate; /* and what is in it */
+    unsigned char *owned;                  /* [layers][experts], all 1 */
 };
 
 static bool exists_in(const char *dir, const char *name)
@@ -66,13 +68,33 @@ open_weights(struct ce_inspection *inspection, struct sources *s, struct ce_erro
     return CE_OK;
 }
 
+static enum ce_status open_compressed(const struct ce_inspection *inspection,
+                                      struct sources *s,
+                                      struct ce_error *err)
+{
+    const char *path = inspection->compressed_experts;
+    enum ce_status status = CE_OK;
+
+    if (path != NULL) {
+        status = ce_safetensors_open(&s->tables, path, err);
+    }
+    return status == CE_OK && path != NULL
+               ? ce_compressed_experts_plan(
+                     &s->separate, &s->tables, &inspection->config, err)
+               : status;
+}
+
 static enum ce_status choose_n_ce(struct ce_inspection *inspection,
+                                  const struct sources *s,
                                   struct ce_error *err)
 {
     const struct ce_config *config = &inspection->config;
 
     if (inspection->n_ce == CE_INSPECT_DEFAULT_N_CE) {
         inspection->n_ce = config->n_ce > 0 ? config->n_ce : config->top_k / 2;
+        if (s->separate.n_ce > 0) {
+            inspection->n_ce = s->separate.n_ce;
+        }
     }
     if (inspection->n_ce >= config->top_k) {
         return ce_fail(err,
@@ -96,7 +118,9 @@ static enum ce_status check_tensors(const struct ce_inspection *inspection,
     struct ce_weights_request request = {.config = config,
                                          .checkpoint = &s->checkpoint,
                                          .formats = s->formats,
-                                         .want_compressed = inspection->n_ce > 0};
+                                         .want_compressed =
+                                             inspection->n_ce > 0 &&
+                                             inspection->compressed_experts == NULL};
 
     s->owned = malloc(experts);
     if (s->owned == NULL) {
@@ -221,6 +245,9 @@ count_slot(void *context, const struct ce_tensor_slot *slot, struct ce_error *er
         parameters->experts += values;
         break;
     case CE_TENSOR_TABLE:
+        if (counting->inspection->compressed_experts != NULL) {
+            break; /* not used */
+        }
         if (has_table(counting, slot->name)) {
             parameters->tables += values;
         } else {
@@ -249,7 +276,8 @@ static enum ce_status count_parameters(struct ce_inspection *inspection,
     struct counting counting = {inspection, sources};
     enum ce_status status = CE_OK;
 
-    inspection->has_tables = true;
+    inspection->has_tables = sources->separate.missing_tables == 0;
+    p->tables = sources->separate.parameters;
     status = ce_olmoe_walk(config, &sources->plan, count_slot, &counting, err);
     p->total = p->embedding + p->attention + p->router + p->experts + p->output +
                p->vectors + p->tables;
@@ -257,6 +285,12 @@ static enum ce_status count_parameters(struct ce_inspection *inspection,
     p->active_compressed = count_active(inspection, config->top_k - inspection->n_ce);
     p->compressed_vectors = (uint64_t)config->layers * inspection->n_ce *
                             (2 * config->hidden_size + config->intermediate_size);
+    inspection->kind = sources->separate.kind;
+    if (inspection->kind == CE_COMPRESSED_AFFINE) {
+        p->compressed_vectors = p->tables / config->experts * inspection->n_ce;
+    } else if (inspection->compressed_experts == NULL && p->tables > 0) {
+        inspection->kind = CE_COMPRESSED_SCALING;
+    }
     return status;
 }
 
@@ -325,19 +359,22 @@ static enum ce_status count_shards(struct ce_inspection *inspection,
 }
 
 static enum ce_status count_memory(struct ce_inspection *inspection,
-                                   const struct ce_weights *plan,
+                                   const struct sources *s,
                                    struct ce_error *err)
 {
     const struct ce_config *config = &inspection->config;
+    const size_t compressed = inspection->compressed_experts != NULL
+                                  ? s->separate.bytes
+                                  : s->plan.compressed_bytes;
 
     inspection->memory = (struct ce_inspect_memory){
-        .dense = plan->dense_bytes,
-        .tables = inspection->n_ce > 0 ? plan->compressed_bytes : 0,
+        .dense = s->plan.dense_bytes,
+        .tables = inspection->n_ce > 0 ? compressed : 0,
         .cache_per_token = (uint64_t)config->layers * 2 * config->kv_heads *
                            config->head_dim * sizeof(float),
         .shard_least = config->experts / inspection->ranks,
         .shard_most = (config->experts + inspection->ranks - 1) / inspection->ranks};
-    return count_shards(inspection, plan, err);
+    return count_shards(inspection, &s->plan, err);
 }
 
 /* Opens what there is and checks it. */
@@ -347,7 +384,10 @@ open_model(struct ce_inspection *inspection, struct sources *s, struct ce_error 
     enum ce_status status = ce_config_load(&inspection->config, inspection->model, err);
 
     if (status == CE_OK) {
-        status = choose_n_ce(inspection, err);
+        status = open_compressed(inspection, s, err);
+    }
+    if (status == CE_OK) {
+        status = choose_n_ce(inspection, s, err);
     }
     if (status == CE_OK) {
         status = open_weights(inspection, s, err);
@@ -361,6 +401,8 @@ open_model(struct ce_inspection *inspection, struct sources *s, struct ce_error 
 static void close_model(struct sources *sources)
 {
     ce_weights_destroy(&sources->plan);
+    ce_compressed_experts_destroy(&sources->separate);
+    ce_safetensors_close(&sources->tables);
     ce_packed_file_close(&sources->packed);
     ce_checkpoint_close(&sources->checkpoint);
     free(sources->owned);
@@ -376,7 +418,7 @@ enum ce_status ce_inspect_model(struct ce_inspection *inspection, struct ce_erro
         status = count_parameters(inspection, &sources, err);
     }
     if (status == CE_OK) {
-        status = count_memory(inspection, &sources.plan, err);
+        status = count_memory(inspection, &sources, err);
     }
     close_model(&sources);
     return status;

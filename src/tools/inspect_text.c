@@ -74,7 +74,8 @@ static void put_stored(const struct ce_inspection *inspection)
                          (double)stored->bytes / 0x1p20);
         }
     }
-    put_text("compressed experts", inspection->has_tables ? "yes" : "no");
+    put_text("compressed experts",
+             inspection->has_tables ? ce_compressed_kind_name(inspection->kind) : "no");
 }
 
 static void put_millions(const char *label, uint64_t value)
@@ -101,7 +102,7 @@ static void put_parameters(const struct ce_inspection *inspection)
         label, sizeof(label), "active, %zu experts", inspection->config.top_k);
     put_millions(label, p->active);
     (void)snprintf(label, sizeof(label), "active, %zu experts", mains);
-    (void)printf("  %-22s %12.3f M (%+.1f %%) with %zu compressed, whose vectors add "
+    (void)printf("  %-22s %12.3f M (%+.1f %%) with %zu compressed, which add "
                  "%.3f M\n",
                  label,
                  (double)p->active_compressed / 1e6,

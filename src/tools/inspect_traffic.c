@@ -81,7 +81,8 @@ enum ce_status ce_inspect_traffic(struct ce_inspection *inspection,
     if (status == CE_OK) {
         estimate(&model, inspection->traffic[CE_INSPECT_UNCOMPRESSED]);
         model.mains -= inspection->n_ce;
-        model.auxiliary = inspection->n_ce;
+        model.auxiliary =
+            inspection->kind == CE_COMPRESSED_AFFINE ? 0 : inspection->n_ce;
         estimate(&model, inspection->traffic[CE_INSPECT_COMPRESSED]);
     }
     free(shard);

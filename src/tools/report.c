@@ -101,7 +101,7 @@ json_t *ce_report_head(const struct ce_session *session)
 {
     const struct ce_engine *engine = session->engine;
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:I}",
                      "version",
                      CE_VERSION,
                      "command",
@@ -122,6 +122,8 @@ json_t *ce_report_head(const struct ce_session *session)
                      ce_kv_dtype_name(engine->kv),
                      "compressed",
                      (json_int_t)engine->compressed,
+                     "compressed_kind",
+                     ce_compressed_kind_name(ce_engine_compressed_kind(engine)),
                      "main_experts",
                      (json_int_t)engine->mains);
 }

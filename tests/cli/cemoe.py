@@ -20,11 +20,12 @@ BINARY = pathlib.Path(os.environ.get("CEMOE_BINARY") or ROOT / "build/release/ce
 RANKS = int(os.environ.get("CEMOE_RANKS") or 1)
 QUICK = bool(os.environ.get("CEMOE_QUICK"))
 MODEL = ROOT / "deploy/model"
+AFFINE = ROOT / "tests/golden/affine/compressed.safetensors"  # compressed experts for it
 MPIRUN = ROOT / "tests/mpi/mpirun.sh"
 SECONDS = 60  # no run may take longer
 SKIPPED = 77
 
-COMMANDS = ["generate", "score", "logits", "eval", "inspect", "plan", "doctor", "pack", "tokenize", "bench step",
+COMMANDS = ["generate", "score", "logits", "eval", "calibrate", "inspect", "plan", "doctor", "pack", "tokenize", "bench step",
             "bench schedule", "bench kernels"]
 
 

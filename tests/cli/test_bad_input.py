@@ -187,7 +187,7 @@ class Weights(BadInput):
         header, data = cemoe.read_safetensors(cemoe.MODEL / "ces-math.safetensors")
         tables = self.dir / "tables.safetensors"
         cemoe.write_safetensors(tables, header, struct.pack("<f", float("inf")) * (len(data) // 4))
-        self.assert_failure(self.logits("--compressed-experts", tables), "layer 0", "expert")
+        self.assert_failure(self.logits("--compressed-experts", tables), tables, "mlp.ces", "not finite")
 
 
 @not_quick
@@ -266,6 +266,83 @@ class CompressedExperts(BadInput):
         tables = self.dir / "tables.safetensors"
         cemoe.write_safetensors(tables, {**header, "__metadata__": {"n_ce": "two"}}, data)
         self.assert_failure(self.logits("--compressed-experts", tables), tables, "n_ce", "two")
+
+
+@not_quick
+class AffineExperts(BadInput):
+    def setUp(self):
+        super().setUp()
+        self.file = self.dir / "affine.safetensors"
+        self.header, self.data = cemoe.read_safetensors(cemoe.AFFINE)
+        self.part = "model.layers.2.mlp.affine.3."
+
+    def refuse(self, *parts, **changes):
+        """With other tensors, or without those of None; the data stay."""
+        header = {name: tensor for name, tensor in {**self.header, **changes}.items() if tensor is not None}
+        cemoe.write_safetensors(self.file, header, self.data)
+        self.assert_failure(self.logits("--compressed-experts", self.file), self.file, *parts)
+
+    def fill(self, value, *names):
+        """Every value of such parts is this one, of two bytes."""
+        data = bytearray(self.data)
+        for name, tensor in self.header.items():
+            if name.split(".")[-1] in names:
+                begin, end = tensor["data_offsets"]
+                data[begin:end] = value * ((end - begin) // 2)
+        cemoe.write_safetensors(self.file, self.header, bytes(data))
+
+    def test_missing(self):
+        other = {**self.header[self.part + "b"]}
+        name = self.part + "b"
+        self.refuse(name, "missing", **{name: None, "model.layers.9.mlp.affine.0.b": other})
+
+    def test_superfluous(self):
+        end = len(self.data)
+        for name in of_a_kind(("model.layers.4.mlp.affine.0.b", "model.layers.0.mlp.affine.16.b", "extra")):
+            self.refuse(name, "not part of", **{name: {"dtype": "BF16", "shape": [0], "data_offsets": [end, end]}})
+
+    def test_another_shape(self):
+        name = self.part + "b"
+        self.refuse(name, "[2, 64]", "[128]", **{name: {**self.header[name], "shape": [2, 64]}})
+
+    def test_another_type(self):
+        name = self.part + "b"
+        self.refuse(name, "I16", **{name: {**self.header[name], "dtype": "I16"}})
+
+    def test_both_kinds(self):
+        end = len(self.data)
+        name = "model.layers.0.mlp.ces"
+        self.refuse(name, "scaling", "affine", **{name: {"dtype": "F32", "shape": [0], "data_offsets": [end, end]}})
+
+    def test_metadata(self):
+        metadata = self.header["__metadata__"]
+        for key, value, *words in of_a_kind((("model", "0" * 16, "0" * 16, metadata["model"]), ("model", "x", "16"),
+                                             ("n_ce", "4", "1 to 3"), ("kind", "scaling", "affine"), ("version", "2", "\"1\""))):
+            self.refuse(key, value, *words, __metadata__={**metadata, key: value})
+
+    def test_another_model(self):
+        """Also where a packed or a random one has the same shapes; what does not say its model is taken for this one."""
+        line = ["bench", "step", "--model", self.model, "--dummy-weights", 1, "--prompt-tokens", 4, "--decode-steps", 1,
+                "--repeat", 1, "--read-bytes", 0, "--compressed-experts"]
+        done = cemoe.run(*line, cemoe.AFFINE)
+        self.assertEqual(done.code, 1)
+        self.assertIn(self.header["__metadata__"]["model"], done.err)
+        cemoe.write_safetensors(self.file, {**self.header, "__metadata__": {"n_ce": "3"}}, self.data)
+        self.assertIn("1 of 4 experts in full, 3 compressed", self.assert_done(cemoe.run(*line, self.file)).out)
+
+    def test_values_that_are_not_finite(self):
+        for part in of_a_kind(("b", "u", "gate")):
+            self.fill(NAN_BF16, part)
+            self.assert_failure(self.logits("--compressed-experts", self.file), self.file, f".{part}", "not finite")
+
+    def test_results_that_are_not_finite(self):
+        """Finite ones, whose products are not."""
+        self.fill(b"\x00\x7f", "u", "v", "gate", "up", "down")
+        self.assert_failure(self.logits("--compressed-experts", self.file), "layer 0", "compressed experts", "expert ")
+
+    def test_another_number_is_said(self):
+        done = cemoe.run(*self.logits("--compressed-experts", cemoe.AFFINE, "--compressed", 1), ranks=cemoe.RANKS)
+        self.assertEqual((done.code, "fitted for 2 of a token's experts, but 1" in done.err), (0, True))
 
 
 class Requests(BadInput):

@@ -225,7 +225,7 @@ class Refused(EvalCase):
                 (["--wire", "bf16"], "wire", {}), (["--kv", "bf16"], "kv", {}),
                 (["--max-length", 100], "maximal length", {}), (["--fewshot", 1], "fewshot", {}),
                 (["--weights", "q8"], "weights", {}), ([], "CEMOE_ISA", {"CEMOE_ISA": "ref"}),
-                (["--compressed-experts", TABLES], "variant", {}), (["--limit", 5], "cemoe_arithmetic", {})):
+                (["--compressed-experts", TABLES], "variant", {}), (["--compressed-experts", cemoe.AFFINE], "variant", {}), (["--limit", 5], "cemoe_arithmetic", {})):
             with self.subTest(name):
                 said = self.refused(*job, *arguments, **extra)
                 self.assertIn("the journal of another job", said)
@@ -236,6 +236,12 @@ class Refused(EvalCase):
         cemoe.write_safetensors(model / "model.safetensors", header, bytes(data[:-1]) + bytes([data[-1] ^ 1]))
         self.assertIn("model is", self.refused(*job, "--model", model))
         self.assertEqual({path: path.read_bytes() for path in self.out.iterdir()}, before)
+
+    def test_other_compressed_experts(self):
+        """Of the same number: the files differ."""
+        job = ["--tasks", "cemoe_arithmetic", "--limit", 3, "--compressed-experts"]
+        self.finish(self.out, *job, TABLES)
+        self.assertIn("compressed experts", self.refused(*job, cemoe.AFFINE))
 
     def test_second_job(self):
         job = self.start(self.out, *SLOW, "--max-sequences", 1)
@@ -365,6 +371,16 @@ class Compare(EvalCase):
                 for name, content in alone.items():
                     if name.startswith("samples_"):
                         self.assertEqual(files[f"{variant}/{name}"], content)
+
+    def test_affine(self):
+        job = [*TASKS, "--limit", 4]
+        self.finish(self.dir / "all", *job, "--compare", "--compressed-experts", cemoe.AFFINE)
+        self.finish(self.dir / "alone", *job, "--compressed-experts", cemoe.AFFINE, "--step-tokens", 50, ranks=2)
+        files = without_time(final_files(self.dir / "all"))
+        alone = {name: content for name, content in without_time(final_files(self.dir / "alone")).items() if name.startswith("samples_")}
+        self.assertGreater(len(alone), 0)
+        for name, content in alone.items():
+            self.assertEqual(files[f"compressed/{name}"], content)
 
     def test_resumed(self):
         out = self.dir / "out"

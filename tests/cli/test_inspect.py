@@ -56,6 +56,27 @@ class Shipped(cemoe.TestCase):
         self.assertEqual(document["memory"]["compressed_bytes"], 4 * 4 * 16 * 3 * 128)
         self.assertEqual(inspect(cemoe.MODEL / "ce-math", "--compressed", 0)["memory"]["compressed_bytes"], 0)
 
+    def test_separate_compressed_experts(self):
+        """Of a file: its parameters and bytes; affine ones send no pairs, 8 bytes for each row of x and expert."""
+        header, data = cemoe.read_safetensors(cemoe.AFFINE)
+        alone = inspect(cemoe.MODEL, "--ranks", 2, "--compressed", 2)
+        for file, kind, values, vectors in (
+                (cemoe.MODEL / "ces-math.safetensors", "scaling", 4 * 16 * 3 * 128, 4 * 2 * (2 * 128 + 64)),
+                (cemoe.AFFINE, "affine", len(data) // 2, len(data) // 2 // 16 * 2)):
+            with self.subTest(kind):
+                document = inspect(cemoe.MODEL, "--ranks", 2, "--compressed-experts", file)
+                parts = document["parameters"]
+                self.assertEqual((document["compressed"], document["compressed_kind"]), (2, kind))
+                self.assertEqual(parts["compressed_tables"], values)
+                self.assertEqual(parts["compressed_vectors"], vectors)
+                self.assertEqual(parts["total"], alone["parameters"]["total"] + values)
+                self.assertEqual(document["memory"]["compressed_bytes"], values * (4 if kind == "scaling" else 2))
+                before, after = (x["traffic"]["ordered"]["compressed"] for x in (alone, document))
+                self.assertAlmostEqual(before["metadata_bytes"] - after["metadata_bytes"],
+                                       0 if kind == "scaling" else 8 * 2 * after["rows"])
+        self.assertEqual(inspect(cemoe.MODEL, "--compressed-experts", cemoe.AFFINE, "--compressed", 1)["compressed"], 1)
+        self.assertEqual(alone["compressed_kind"], "none")
+
     def test_memory_of_uneven_shards(self):
         one_of_each_layer = 4 * 3 * 128 * 64 * 2
         for ranks in (1, 2, 3, 5, 7, 16, 20):

@@ -14,6 +14,7 @@ RANK_COUNTS = (1, 3) if cemoe.QUICK else (1, 2, 3, 4, 5, 7)
 PROMPTS = [prompt["text"] for prompt in json.loads((cemoe.MODEL / "prompts.json").read_text())]
 TABLES = cemoe.MODEL / "ces-math.safetensors"
 COMPRESSED = ["--compressed-experts", TABLES]
+AFFINE = ["--compressed-experts", cemoe.AFFINE]
 SAMPLED = ["--temperature", 0.8, "--top-p", 0.95, "--seed", 7]
 
 LAYERS, EXPERTS = 4, 16
@@ -52,7 +53,11 @@ class SameBytes(cemoe.TestCase):
 
     def test_split_experts(self):
         """In steps as large as may be: of several tiles, whose h takes turns in memory."""
-        line = ["score", "--model", cemoe.MODEL, "--file", self.text(), "--window", 50, "--json", *COMPRESSED]
+        for compressed in (COMPRESSED, AFFINE):
+            self.check_split(*compressed)
+
+    def check_split(self, *compressed):
+        line = ["score", "--model", cemoe.MODEL, "--file", self.text(), "--window", 50, "--json", *compressed]
         wanted = self.assert_done(cemoe.run(*line, "--quiet"))
         traffic = self.dir / "traffic"
         for ranks in RANK_COUNTS:
@@ -92,6 +97,19 @@ class SameBytes(cemoe.TestCase):
     def test_score_compressed(self):
         document = self.check("score", "--file", self.text(), "--window", 50, *COMPRESSED)
         self.assertEqual(document["compressed"], 2)
+
+    def test_affine(self):
+        """Also where the wire rounds rows: not the ones these experts see."""
+        document = self.check("score", "--file", self.text(), "--window", 50, *AFFINE)
+        self.assertEqual(document["compressed"], 2)
+        self.check("generate", "--max-tokens", 12, *SAMPLED, *AFFINE, "--wire", "int8", "--prompt", *PROMPTS)
+
+    def test_affine_threads(self):
+        line = ["score", "--model", cemoe.MODEL, "--file", self.text(), "--window", 50, "--per-token", "--json", "--quiet", *AFFINE]
+        wanted = self.assert_done(cemoe.run(*line)).raw
+        for ranks, threads in ((1, 2), (2, 2), (1, 3)):
+            done = self.assert_done(cemoe.run(*line, ranks=ranks, OMP_NUM_THREADS=str(threads)))
+            self.assertEqual(done.raw, wanted)
 
     def test_logits(self):
         """The file too, on a count of ranks that leaves some without experts."""
@@ -159,6 +177,12 @@ class Stats(cemoe.TestCase):
     def test_every_rank_holds_all_tables(self):
         for rank in self.stats(3, *COMPRESSED)["ranks"]:
             self.assertEqual(rank["compressed_bytes"], LAYERS * EXPERTS * 3 * 128 * 4)
+
+    def test_every_rank_holds_all_affine_experts(self):
+        header, data = cemoe.read_safetensors(cemoe.AFFINE)
+        for rank in self.stats(3, *AFFINE)["ranks"]:
+            self.assertEqual(rank["compressed_bytes"], len(data))
+            self.assertGreater(rank["stage_seconds"]["affine"], 0)
 
     def test_a_rounded_cache_takes_half(self):
         (whole,), (rounded,) = (self.stats(1, *arguments)["ranks"] for arguments in ([], ["--kv", "bf16"]))

@@ -7,6 +7,7 @@ import cemoe
 
 RANK_COUNTS = (1, 3) if cemoe.QUICK else (1, 2, 3, 5)
 TABLES = ["--compressed-experts", cemoe.MODEL / "ces-math.safetensors"]
+AFFINE = ["--compressed-experts", cemoe.AFFINE]
 LAYERS, TOP_K, HIDDEN = 4, 4, 128
 FIELDS = ("messages", "rows", "payload_bytes", "metadata_bytes", "bytes")
 
@@ -14,6 +15,7 @@ FIELDS = ("messages", "rows", "payload_bytes", "metadata_bytes", "bytes")
 MODES = {"uncompressed": (["--compressed", 0], 4, 4 * HIDDEN),
          "compressed": (TABLES, 2, 4 * HIDDEN),
          "truncated, partial": (["--truncated", 3, "--combine", "partial"], 1, 4 * HIDDEN),
+         "affine": (AFFINE, 2, 4 * HIDDEN),
          "compressed, bf16": ([*TABLES, "--wire", "bf16"], 2, 2 * HIDDEN)}
 if cemoe.QUICK:
     del MODES["truncated, partial"]
@@ -111,7 +113,20 @@ class Matrices(cemoe.TestCase):
                         self.check_phase(job, phase, ranks, row_bytes)
                         self.check_times(job, phase, ranks)
                     self.check_rows(job, ranks, mains, "partial" in name)
-                    self.check_metadata(job, ranks, job.traffic["compressed"])
+                    self.check_metadata(job, ranks, job.traffic["compressed"] if name != "affine" else 0)
+
+    def test_affine_experts_send_nothing(self):
+        """Ones that add nothing have the routing of a truncated run: then also its bytes, to the last one."""
+        header, data = cemoe.read_safetensors(cemoe.AFFINE)
+        zeros = self.dir / "zeros"
+        cemoe.write_safetensors(zeros, header, bytes(len(data)))
+        affine, truncated = (Job(self, 3, *options) for options in (["--compressed-experts", zeros], ["--truncated", 2]))
+        self.assertEqual((affine.traffic["compressed"], truncated.traffic["compressed"]), (2, 0))
+        for phase in ("dispatch", "combine"):
+            for field in FIELDS:
+                self.assertEqual(*(job.traffic["phases"][phase][field] for job in (affine, truncated)))
+        self.assertEqual(affine.summary["run"]["bytes"], truncated.summary["run"]["bytes"])
+        self.assertGreater(affine.summary["run"]["bytes"], 0)
 
     def test_head(self):
         job = Job(self, 2, *TABLES, "--wire", "bf16", "--placement", "strided", "--transport", "mpi").traffic

@@ -11,7 +11,7 @@ OPTIONS = {
                  "--top-p", "--seed", "--json"],
     "score": [*MODEL_OPTIONS, *RUN_OPTIONS, "--file", "--window", "--json"],
     "logits": [*MODEL_OPTIONS, *RUN_OPTIONS, "--ids", "--out"],
-    "inspect": ["--model", "--ranks", "--compressed", "--json"],
+    "inspect": ["--model", "--ranks", "--compressed", "--compressed-experts", "--json"],
     "plan": ["--model", "--ranks", "--placement", "--random", "--replicas", "--out", "--show", "--json"],
     "tokenize": ["--model", "--text", "--file", "--decode", "--plain-specials", "--pieces", "--json"],
     "bench step": [*MODEL_OPTIONS, *RUN_OPTIONS, "--dummy-weights", "--batch", "--read-bytes", "--json"],

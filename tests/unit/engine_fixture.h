@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define FIXTURE_TABLES CE_MODEL_DIR "/ces-math.safetensors"
+#define FIXTURE_AFFINE CE_TEST_SOURCE_DIR "/golden/affine/compressed.safetensors"
 
 #define assert_ok(call, error)                                                         \
     do {                                                                               \

@@ -219,6 +219,7 @@ static void bits_of_compressed_experts_do_not_either(void **state)
 {
     (void)state;
     check_bits(FIXTURE_TABLES, NULL, NULL, 12);
+    check_bits(FIXTURE_AFFINE, NULL, NULL, 12);
 }
 
 static void bits_of_rounded_rows_do_not_either(void **state)
@@ -226,6 +227,7 @@ static void bits_of_rounded_rows_do_not_either(void **state)
     (void)state;
     check_bits(NULL, "bf16", NULL, 4);
     check_bits(FIXTURE_TABLES, "int8", NULL, 4);
+    check_bits(FIXTURE_AFFINE, "int8", NULL, 4);
 }
 
 static void bits_of_a_rounded_cache_do_not_either(void **state)
@@ -234,9 +236,8 @@ static void bits_of_a_rounded_cache_do_not_either(void **state)
     check_bits(NULL, NULL, "bf16", 4);
 }
 
-static void bits_do_not_depend_on_threads(void **state)
+static void check_threads(const char *tables)
 {
-    (void)state;
     const int threads = omp_get_max_threads();
     struct truth truth[2];
 
@@ -244,7 +245,8 @@ static void bits_do_not_depend_on_threads(void **state)
         struct fixture fixture;
 
         omp_set_num_threads(i == 0 ? 1 : 3);
-        fixture_open(&fixture, (struct fixture_size){.step_tokens = LENGTH});
+        fixture_open(&fixture,
+                     (struct fixture_size){.step_tokens = LENGTH, .tables = tables});
         find_truth(&truth[i], &fixture);
         fixture_close(&fixture);
     }
@@ -252,6 +254,13 @@ static void bits_do_not_depend_on_threads(void **state)
     check_rows(&truth[0], truth[1].logits, 0, LENGTH, "three threads");
     free(truth[0].logits);
     free(truth[1].logits);
+}
+
+static void bits_do_not_depend_on_threads(void **state)
+{
+    (void)state;
+    check_threads(NULL);
+    check_threads(FIXTURE_AFFINE);
 }
 
 static void a_step_may_have_no_items(void **state)
@@ -490,7 +499,8 @@ static void steady_steps_allocate_nothing(void **state)
     (void)state;
     static const struct fixture_size sizes[] = {
         {.step_tokens = 32},
-        {.step_tokens = 32, .tables = FIXTURE_TABLES, .wire = "int8", .kv = "bf16"}};
+        {.step_tokens = 32, .tables = FIXTURE_TABLES, .wire = "int8", .kv = "bf16"},
+        {.step_tokens = 32, .tables = FIXTURE_AFFINE}};
     const int threads = omp_get_max_threads();
 
     if (!allocations_are_counted) {

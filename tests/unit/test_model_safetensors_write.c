@@ -120,6 +120,31 @@ static void an_empty_list_can_be_written(void **state)
     ce_safetensors_close(&file);
 }
 
+static void metadata_are_those_asked_for(void **state)
+{
+    const struct ce_safetensors_text metadata[3] = {
+        {"kind", "affine"}, {"text", "\"\n/ü"}, {"kind", "other"}};
+    const struct ce_safetensors_text broken = {"text", "\xff"};
+    const char *path = temporary_path(state, "a");
+    struct ce_safetensors file;
+    struct ce_error err;
+
+    assert_int_equal(ce_safetensors_write_with(path, NULL, 0, metadata, 3, &err),
+                     CE_ERR_ARG);
+    assert_non_null(strstr(err.text, "'kind': is there twice"));
+    assert_int_equal(ce_safetensors_write_with(path, NULL, 0, &broken, 1, &err),
+                     CE_ERR_ARG);
+    assert_non_null(strstr(err.text, "'text': not UTF-8"));
+    assert_false(ce_file_exists(path));
+    assert_int_equal(ce_safetensors_write_with(path, NULL, 0, metadata, 2, &err),
+                     CE_OK);
+    assert_int_equal(ce_safetensors_open(&file, path, &err), CE_OK);
+    assert_int_equal(file.metadata_count, 2);
+    assert_string_equal(ce_safetensors_metadata(&file, "kind"), "affine");
+    assert_string_equal(ce_safetensors_metadata(&file, "text"), "\"\n/ü");
+    ce_safetensors_close(&file);
+}
+
 static void assert_not_written(void **state,
                                const struct ce_safetensors_entry *entries,
                                size_t count,
@@ -211,6 +236,7 @@ int main(int argc, char **argv)
         WITH_FILES(the_written_data_begins_at_a_multiple_of_8),
         WITH_FILES(the_order_of_the_entries_does_not_matter),
         WITH_FILES(an_empty_list_can_be_written),
+        WITH_FILES(metadata_are_those_asked_for),
         WITH_FILES(what_could_not_be_read_is_not_written),
         WITH_FILES(many_tensors_are_fast),
     };

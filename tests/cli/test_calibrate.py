@@ -1,0 +1,247 @@
+#!/usr/bin/env python3
+"""cemoe calibrate: the same file on any ranks, threads and memory, resumed after a kill; what it is worth; bad input."""
+
+import json
+import math
+import shutil
+import unittest
+
+import cemoe
+
+TEXT = cemoe.MODEL / "eval/math.txt"
+RANK_COUNTS = (2, 3) if shutil.which("mpirun") else ()
+BUDGET = ("--tokens", "4k", "--window", "128", "--heldout-every", "4")
+QUICK_BUDGET = ("--tokens", "1k", "--window", "128", "--heldout-every", "4")
+LAYERS = 4
+EXPERTS = 16
+HIDDEN = 128
+
+
+class CalibrateCase(cemoe.TestCase):
+    def calibrate(self, *options, out="out.safetensors", data=TEXT, ranks=1, code=0, **extra):
+        budget = QUICK_BUDGET if cemoe.QUICK else BUDGET
+        done = cemoe.run("calibrate", "--model", cemoe.MODEL, "--data", data, *budget, "--compressed", 2,
+                         "--out", self.dir / out, "--quiet", *options, ranks=ranks, **extra)
+        if code is not None:
+            self.assertEqual(done.code, code, done.err)
+        return done
+
+    def bytes_of(self, *options, out="out.safetensors", **extra):
+        self.calibrate(*options, out=out, **extra)
+        return (self.dir / out).read_bytes()
+
+
+class SameBytes(CalibrateCase):
+    def test_ranks_threads_and_passes(self):
+        wanted = self.bytes_of("--rank", 4)
+        for ranks in RANK_COUNTS:
+            with self.subTest(ranks=ranks):
+                self.assertEqual(self.bytes_of("--rank", 4, ranks=ranks), wanted)
+        self.assertEqual(self.bytes_of("--rank", 4, OMP_NUM_THREADS="2"), wanted)
+        self.assertEqual(self.bytes_of("--rank", 4, "--step-tokens", 128, "--placement", "strided"), wanted)
+        plan = json.loads(self.calibrate("--rank", 4, "--plan", "--json").out)
+        memory = plan["memory"]
+        self.assertEqual(plan["passes"], 1)
+        less = memory["total_bytes"] - memory["moment_bytes"] // 2
+        self.assertGreater(json.loads(self.calibrate("--rank", 4, "--plan", "--json", "--memory", less).out)["passes"], 1)
+        self.assertEqual(self.bytes_of("--rank", 4, "--memory", less), wanted)
+
+    def test_kept_parts_give_other_ranks(self):
+        """A file of less rank from the parts of a run is that of a run of its own."""
+        parts = self.dir / "parts"
+        self.calibrate("--rank", 8, "--parts", parts, "--keep-parts")
+        files = sorted(path.name for path in parts.iterdir())
+        self.assertEqual(files, ["job"] + [f"layer-{layer}.part" for layer in range(LAYERS)])
+        again = self.bytes_of("--rank", 2, "--most-rank", 8, "--parts", parts)
+        self.assertFalse(parts.exists())
+        self.assertEqual(again, self.bytes_of("--rank", 2, "--most-rank", 8))
+
+
+class Resume(CalibrateCase):
+    def steps(self):
+        """Of a layer: windows of 128, four a step of 512 tokens, by set."""
+        windows = (1024 if cemoe.QUICK else 4096) // 128
+        return math.ceil(windows * 3 / 4 / 4) + math.ceil(windows / 4 / 4)
+
+    def check_kill(self, ranks):
+        wanted = self.bytes_of("--rank", 4, out="whole", ranks=ranks)
+        step = 2 * math.ceil(self.steps() / ranks) + 1
+        # Which step is the first of layer 2 depends on the ranks; a later one of it serves as well.
+        for at in range(step, 4 * self.steps()):
+            done = self.calibrate("--rank", 4, out="killed", ranks=ranks, code=None,
+                                  CEMOE_TEST_FAULT=f"kill:{ranks - 1}:{at}:2:dispatch")
+            if done.code != 0:
+                break
+        self.assertNotEqual(done.code, 0)
+        self.assertFalse((self.dir / "killed").exists())
+        parts = self.dir / "killed.parts"
+        self.assertEqual({path.name for path in parts.iterdir()}, {"job", "layer-0.part", "layer-1.part"})
+        times = {path.name: path.stat().st_mtime_ns for path in parts.iterdir()}
+        kept = self.bytes_of("--rank", 4, "--keep-parts", out="killed", ranks=ranks)
+        self.assertEqual(kept, wanted)
+        for name, time in times.items():
+            self.assertEqual((parts / name).stat().st_mtime_ns, time)
+
+    def test_alone(self):
+        self.check_kill(1)
+
+    @unittest.skipUnless(RANK_COUNTS, "no mpirun")
+    def test_ranks(self):
+        self.check_kill(2)
+
+    def test_damaged_part_is_done_again(self):
+        wanted = self.bytes_of("--rank", 4, "--keep-parts")
+        part = self.dir / "out.safetensors.parts/layer-1.part"
+        image = bytearray(part.read_bytes())
+        image[len(image) // 2] ^= 1
+        part.write_bytes(image)
+        self.assertEqual(self.bytes_of("--rank", 4, "--keep-parts"), wanted)
+        part.write_bytes(image[:100])
+        self.assertEqual(self.bytes_of("--rank", 4), wanted)
+
+    def test_other_job_is_refused(self):
+        self.calibrate("--rank", 4, "--keep-parts")
+        before = (self.dir / "out.safetensors").read_bytes()
+        for options, field in ((["--rank", 8], "most-rank"), (["--rank", 4, "--window", 64], "window"),
+                               (["--rank", 4, "--compressed", 1], "compressed"), (["--rank", 4, "--kv", "bf16"], "kv"),
+                               (["--rank", 4, "--weights", "q8"], "weights")):
+            with self.subTest(field):
+                done = self.calibrate(*options, code=1)
+                self.assertEqual(len(done.ours), 1, done.err)
+                self.assertIn(f'"{field}=', done.ours[0])
+                self.assertIn("out.safetensors.parts", done.ours[0])
+        self.assertEqual((self.dir / "out.safetensors").read_bytes(), before)
+
+
+class Outcome(CalibrateCase):
+    def report(self, *options):
+        path = self.dir / "report.json"
+        self.calibrate(*options, "--report", path)
+        return json.loads(path.read_text())
+
+    def test_report_and_file_agree(self):
+        report = self.report("--rank", 3, "--most-rank", 6)
+        self.assertEqual(len(report["layers"]), LAYERS)
+        for layer in report["layers"]:
+            for name in ("fit", "heldout"):
+                errors = layer[name]
+                self.assertEqual(len(errors["by_rank"]), 7)
+                self.assertEqual(errors["chosen"], errors["by_rank"][3])
+            fit = layer["fit"]
+            # To what is fitted, more rank is never worse, and a constant no worse than nothing.
+            self.assertLessEqual(fit["by_rank"][0], fit["truncated"])
+            for less, more in zip(fit["by_rank"], fit["by_rank"][1:]):
+                self.assertLessEqual(more, less * (1 + 1e-9))
+            # Every token has two auxiliary experts.
+            self.assertEqual(sum(e["rows"] for e in layer["experts"]), 2 * report["tokens"])
+            self.assertEqual(sum(e["heldout_rows"] for e in layer["experts"]), 2 * report["heldout_tokens"])
+        run = report["run"]
+        self.assertGreater(run["moment_flops"], 0)
+        self.assertLessEqual(run["forward_seconds"] + run["moment_seconds"] + run["solve_seconds"], run["seconds"])
+        self.check_file(self.dir / "out.safetensors", report)
+
+    def check_file(self, path, report):
+        header, _ = cemoe.read_safetensors(path)
+        self.assertEqual(header["__metadata__"]["kind"], "affine")
+        self.assertEqual(header["__metadata__"]["n_ce"], "2")
+        total = 0
+        for n, layer in enumerate(report["layers"]):
+            for e, expert in enumerate(layer["experts"]):
+                name = f"model.layers.{n}.mlp.affine.{e}"
+                rank = expert["rank"]
+                self.assertLessEqual(rank, expert["fitted_rank"])
+                self.assertEqual(header[name + ".b"]["shape"], [HIDDEN])
+                if rank > 0:
+                    self.assertEqual(header[name + ".u"]["shape"], [HIDDEN, rank])
+                    self.assertEqual(header[name + ".v"]["shape"], [rank, HIDDEN])
+                total += 2 * HIDDEN * (1 + 2 * rank)
+        self.assertEqual(total, report["bytes"])
+
+    def test_budget_is_kept(self):
+        constants = LAYERS * EXPERTS * 2 * HIDDEN
+        budget = constants + 40 * 4 * HIDDEN + 100
+        report = self.report("--budget", budget)
+        self.assertLessEqual(report["bytes"], budget)
+        self.assertGreater(report["bytes"], budget - 2 * 4 * HIDDEN)
+        self.check_file(self.dir / "out.safetensors", report)
+        self.assertEqual(self.report("--budget", constants)["bytes"], constants)
+
+    def test_compressed_experts_help(self):
+        """Nearer to the full model than dropping the same experts, on the text they were fitted to."""
+        self.calibrate("--rank", 8)
+        file = self.dir / "out.safetensors"
+        nll = {}
+        for name, options in (("full", ["--compressed", 0]), ("truncated", ["--truncated", 2]),
+                              ("compressed", ["--compressed-experts", file])):
+            done = self.assert_done(cemoe.run("score", "--model", cemoe.MODEL, "--file", TEXT, "--json", "--quiet",
+                                              *options))
+            nll[name] = done.json()["nll"]
+        self.assertLess(nll["compressed"], nll["truncated"] - 0.25 * (nll["truncated"] - nll["full"]))
+        self.assertGreater(nll["compressed"], nll["full"])
+
+    def test_dump(self):
+        rows = self.dir / "rows.safetensors"
+        report = self.report("--rank", 2, "--dump-layer", 1, "--dump", rows)
+        header, data = cemoe.read_safetensors(rows)
+        for e, expert in enumerate(report["layers"][1]["experts"]):
+            self.assertEqual(header[f"{e}.fit.x"]["shape"], [expert["rows"], HIDDEN])
+            self.assertEqual(header[f"{e}.heldout.y"]["shape"], [expert["heldout_rows"], HIDDEN])
+            self.assertEqual(header[f"{e}.fit.a"]["shape"], [expert["rows"]])
+        self.assertGreater(len(data), 0)
+
+    def test_documents(self):
+        """Lines of JSON are documents: a file of one gives what the text gives."""
+        text = TEXT.read_text()
+        one = self.write("one.jsonl", json.dumps({"body": text}) + "\n")
+        wanted = self.bytes_of("--rank", 2)
+        self.assertEqual(self.bytes_of("--rank", 2, "--field", "body", data=one), wanted)
+
+
+class BadInput(CalibrateCase):
+    def refuse(self, *options, code=1, words=(), **extra):
+        """One line that says what is wrong, and the file that is there stays as it is."""
+        good = self.dir / "out.safetensors"
+        good.write_text("good")
+        done = self.calibrate(*options, code=code, **extra)
+        self.assertEqual(len(done.ours), 1, done.err)
+        for word in words:
+            self.assertIn(word, done.ours[0])
+        self.assertEqual(good.read_text(), "good")
+        self.assertEqual([path.name for path in self.dir.iterdir() if "tmp-" in path.name], [])
+
+    def test_values(self):
+        for options, words in ((["--compressed", 4], ["--compressed 4", "1 to 3"]),
+                               (["--rank", 129], ["129", "128"]), (["--budget", "12x"], ['"12x"']),
+                               (["--budget", "1k"], ["constants"]), (["--window", 2048], ["2048", "1024"]),
+                               (["--memory", "3M"], ["--memory", "--tokens"]),
+                               (["--dump-layer", 9, "--dump", self.dir / "d"], ["--dump-layer 9"])):
+            with self.subTest(options=options):
+                self.refuse(*options, words=words)
+
+    def test_usage(self):
+        for options, word in ((["--rank", 1, "--budget", "1M"], "--budget"), (["--heldout-every", 1], "--heldout-every"),
+                              (["--rank", 8, "--most-rank", 4], "--most-rank"), (["--dump-layer", 1], "--dump"),
+                              (["--expert-split", "node"], "--expert-split"), (["--kind", "cubic"], "affine")):
+            with self.subTest(options=options):
+                self.refuse(*options, code=2, words=[word])
+
+    def test_texts(self):
+        for name, content, words in (("short.txt", "Some words", ["too short"]), ("one.txt", "a", ["one.txt"]),
+                                     ("bad.txt", b"ab\xff\xfe", ["bad.txt"]), ("lines.jsonl", '{"a": 1}\n', ["line 1", "text"]),
+                                     ("no.jsonl", "{\n", ["no.jsonl", "line 1"])):
+            with self.subTest(name):
+                self.refuse(data=self.write(name, content), words=words)
+        self.refuse(data=self.dir / "missing.txt", words=["missing.txt"])
+
+    def test_output(self):
+        self.refuse("--report", self.dir / "none/report.json", words=["none/report.json"])
+        self.refuse("--parts", self.dir / "none/parts", words=["none/parts"])
+
+    @unittest.skipUnless(RANK_COUNTS, "no mpirun")
+    def test_ranks(self):
+        self.refuse(data=self.dir / "missing.txt", words=["missing.txt"], ranks=2)
+        self.refuse("--dump-layer", 1, "--dump", self.dir / "d", words=["one rank"], ranks=2)
+
+
+if __name__ == "__main__":
+    cemoe.main()
