@@ -26,7 +26,8 @@ struct ce_allocate_choice {
 struct ce_allocate_item {
     const struct ce_allocate_choice *choices; /* at least one, in any order */
     size_t count;
-    double factor; /* of its layer: 1, or 1 / the layer's mean |moe_out|^2 */
+    double factor; /* of its layer: best 1 / the error of dropping its experts, all of
+                      them; see README.md */
     size_t chosen; /* result: index into `choices` */
 };
 

@@ -288,12 +288,11 @@ fit_group(struct layers *layers, size_t layer, size_t first, struct ce_error *er
 {
     const size_t record = ce_record_bytes(layers->run->shape);
     const size_t used = layers->harvest.used;
-    const int threads = (int)layers->run->needs.solvers;
     const uint64_t since = ce_clock_ns();
     size_t failed = SIZE_MAX;
     enum ce_status status = CE_OK;
 
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
+#pragma omp parallel for schedule(dynamic) num_threads((int)layers->run->needs.solvers)
     for (size_t i = 0; i < used; i++) {
         struct ce_error mine = {.text = ""};
         const enum ce_status slot_status =

@@ -131,10 +131,10 @@ enum ce_status ce_calibrate_outcome_read(struct ce_calibrate_outcome *outcome,
 
 /* ---- ranks ---- */
 
-/* One over the layer's |moe_out|^2, so that errors of all layers are relative ones. */
+/* One over what truncating the layer costs, see README.md. */
 static double layer_factor(const struct ce_outcome_layer *layer)
 {
-    const double sum = layer->moe_out[CE_TEXT_FIT] + layer->moe_out[CE_TEXT_HELDOUT];
+    const double sum = layer->dropped[CE_TEXT_FIT] + layer->dropped[CE_TEXT_HELDOUT];
 
     return sum > 0 ? 1.0 / sum : 1.0;
 }

@@ -64,7 +64,8 @@ struct ce_calibrate_choice {
     uint64_t budget; /* bytes of the file's values; 0: none */
 };
 
-/* A budget goes where it saves most of the layers' relative errors. Errors: CE_ERR_ARG
+/* A budget goes where it saves most of the layers' errors, each relative to that of
+ * truncating the layer. Errors: CE_ERR_ARG
  * for a budget that is too small. */
 CE_MUST_CHECK enum ce_status
 ce_calibrate_choose(struct ce_calibrate_outcome *outcome,

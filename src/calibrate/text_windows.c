@@ -166,7 +166,8 @@ enum ce_status ce_text_windows_open(struct ce_text_windows *windows,
 {
     enum ce_status status = CE_OK;
 
-    *windows = (struct ce_text_windows){.stream = stream};
+    *windows = (struct ce_text_windows){0};
+    windows->stream = stream;
     status = count_windows(windows, count, err);
     for (int set = 0; status == CE_OK && set < CE_TEXT_SETS; set++) {
         windows->window[set] =

@@ -93,7 +93,7 @@ static enum ce_status
 find_limit(struct ce_calibrate_job *job, size_t neighbours, struct ce_error *err)
 {
     const uint64_t available = ce_memory_available();
-    const size_t part = (size_t)(available / neighbours);
+    const size_t part = (size_t)(available / (neighbours > 0 ? neighbours : 1));
 
     job->memory_limit = job->values->memory > 0 ? job->values->memory : part;
     if (job->memory_limit > part && !job->values->plan) {

@@ -2,6 +2,7 @@
 """check_forward.py PROGRAM CEMOE MODEL [TRANSPORT]: logits are the same bits on 1 to 8 ranks, in all placements, overlap on or off, matrices split or not; sums by rank are noticed."""
 import os, pathlib, subprocess, sys, tempfile
 
+AFFINE = str(pathlib.Path(__file__).parents[1] / "golden/affine/compressed.safetensors")
 QUICK = bool(os.environ.get("CEMOE_QUICK"))  # under the sanitizers, where a run takes many times as long
 RANKS = (3,) if QUICK else (1, 2, 3, 4, 5, 7, 8)
 THREADED = () if QUICK else (1, 2)
@@ -68,7 +69,7 @@ def main(program, cemoe, model, transport="mpi"):
     os.environ["CE_TEST_TRANSPORT"] = transport
     wrong = []
     with tempfile.TemporaryDirectory(prefix="cemoe-mpi-") as folder:
-        for tables in (f"{model}/ces-math.safetensors",) if QUICK else ("-", f"{model}/ces-math.safetensors"):
+        for tables in (f"{model}/ces-math.safetensors", AFFINE) if QUICK else ("-", f"{model}/ces-math.safetensors", AFFINE):
             hashes = ordered_hashes(program, cemoe, model, tables, pathlib.Path(folder))
             print(f"tables {tables}, {len(hashes)} runs: {sorted(set(hashes.values()))}")
             if len(set(hashes.values())) != 1:

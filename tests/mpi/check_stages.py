@@ -7,6 +7,7 @@ rank misbehave (see src/tools/test_fault.h).
 import os, pathlib, re, signal, subprocess, sys, threading, time
 
 MPIRUN = pathlib.Path(__file__).with_name("mpirun.sh")
+AFFINE = pathlib.Path(__file__).parents[1] / "golden/affine/compressed.safetensors"  # so that there is a stage of that name
 QUICK = bool(os.environ.get("CEMOE_QUICK"))  # under the sanitizers, where a run takes many times as long
 RANKS = 3
 DEADLINE = 5.0 if QUICK else 1.0  # seconds
@@ -15,10 +16,10 @@ LONG_FACTOR = 30  # what the deadline is multiplied with while starting and load
 LAST_STEP, LAST_LAYER = 3, 3
 # stage: the step and the layer it is hit in
 WHERE = {"start": (0, 0), "input": (0, 0), "load": (0, 0), "embed": (2, 0), "attention": (2, 1), "router": (2, 1), "plan": (2, 1),
-         "dispatch": (2, 1), "experts": (2, 1), "combine": (2, 1), "logits": (2, LAST_LAYER), "agree": (2, LAST_LAYER),
+         "dispatch": (2, 1), "affine": (2, 1), "experts": (2, 1), "combine": (2, 1), "logits": (2, LAST_LAYER), "agree": (2, LAST_LAYER),
          "end": (LAST_STEP, LAST_LAYER)}
 CASES = {"fail": list(WHERE), "stop": list(WHERE), "late": ["experts"], "hang": ["experts"], "kill": ["embed", "experts", "agree"]}
-QUICK_CASES = {"fail": ["router", "experts", "agree"], "stop": ["experts"], "kill": ["experts"]}
+QUICK_CASES = {"fail": ["router", "affine", "experts", "agree"], "stop": ["experts"], "kill": ["experts"]}
 LIVES_LONG = 60.0  # seconds: a deadline that must not be what ends the job
 
 
@@ -43,7 +44,7 @@ class Job:
     def __init__(self, cemoe, model, transport, fault, deadline, token, **settings):
         # Three prompts, so that every rank has tokens.
         command = [MPIRUN, RANKS, cemoe, "generate", "--model", model, "--prompt", token, "--prompt", "Question: A", "--prompt", "b",
-                   "--max-tokens", LAST_STEP, "--ignore-eos", "--quiet", "--deadline-ms", round(deadline * 1000),
+                   "--max-tokens", LAST_STEP, "--compressed-experts", AFFINE, "--ignore-eos", "--quiet", "--deadline-ms", round(deadline * 1000),
                    "--transport", transport.removesuffix("+split"), "--expert-split", "node" if transport.endswith("+split") else "none"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CE_TEST_SECONDS": "60", "CEMOE_TEST_FAULT": fault, **settings}
         self.token = token

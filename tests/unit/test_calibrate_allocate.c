@@ -108,7 +108,7 @@ static void any_curves_get_nearly_the_best(void **state)
         problem_create(&p, key, false);
         for (uint64_t budget = 16; budget <= 160; budget++) {
             const struct ce_allocate_sum sum = allocate(&p, budget);
-            const uint64_t longest = 8 * (CHOICES - 1);
+            const uint64_t longest = 8 * (uint64_t)(CHOICES - 1);
 
             assert_true(sum.error <= last + 1e-9);
             last = sum.error;

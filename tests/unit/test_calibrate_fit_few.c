@@ -300,7 +300,7 @@ static void kept_neurons_are_exact(void **state)
 
             for (size_t k = 0; k < 2; k++) {
                 y += sample_input(&set.sample, row, HIDDEN + kept[k]) *
-                     (double)down[kept[k] * HIDDEN + j];
+                     (double)down[(size_t)kept[k] * HIDDEN + j];
             }
             set.sample.y[row * HIDDEN + j] = (float)y;
         }

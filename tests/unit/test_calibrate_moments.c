@@ -272,7 +272,7 @@ static void not_finite_rows_are_an_error(void **state)
 
     (void)state;
     expect_numeric(&s.x[3 * HIDDEN + 69], NAN, &s, "inputs");
-    expect_numeric(&s.x[3 * HIDDEN], -INFINITY, &s, "inputs");
+    expect_numeric(&s.x[HIDDEN], -INFINITY, &s, "inputs");
     expect_numeric(&s.h[2 * NEURONS + 1], INFINITY, &s, "activations");
     expect_numeric(&s.y[9 * HIDDEN + 1], NAN, &s, "outputs");
     expect_numeric(&s.weights[4], INFINITY, &s, "weights");
