@@ -339,8 +339,7 @@ static bool find_last(struct scaling *scaling)
     return found;
 }
 
-/* Nothing is said of a transpose of packed weights, and a product through rounded rows
- * is not that of a symmetric matrix. */
+/* There is no product with the transpose of packed weights. */
 static enum ce_status check_engine(const struct ce_engine *engine, struct ce_error *err)
 {
     if (engine->moe.packed_experts) {
@@ -349,13 +348,6 @@ static enum ce_status check_engine(const struct ce_engine *engine, struct ce_err
                        "scaling vectors cannot be fitted with the experts' weights in "
                        "%s; use --weights stored or bf16",
                        ce_weight_format_name(engine->formats.experts));
-    }
-    if (engine->wire != CE_WIRE_F32) {
-        return ce_fail(err,
-                       CE_ERR_UNSUPPORTED,
-                       "scaling vectors cannot be fitted with rows as %s; use --wire "
-                       "f32",
-                       ce_wire_name(engine->wire));
     }
     return CE_OK;
 }

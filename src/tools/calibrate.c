@@ -58,6 +58,14 @@ static int check_usage(const struct ce_calibrate_values *values)
         values->most_rank < values->rank) {
         return refuse("--most-rank is less than --rank");
     }
+    if (strcmp(values->kind, "scaling") == 0 &&
+        (values->budget != NULL || values->rank != SIZE_MAX || values->most_rank > 0 ||
+         values->dump != NULL)) {
+        return refuse("--rank, --budget, --most-rank and --dump are of --kind affine");
+    }
+    if (strcmp(values->kind, "scaling") != 0 && values->ridge_given) {
+        return refuse("--ridge is of --kind scaling");
+    }
     if (values->heldout_every == 1) {
         return refuse("--heldout-every 1 leaves nothing to fit; 0 holds nothing out");
     }
@@ -95,6 +103,7 @@ static int run(const void *untyped)
     }
     ce_calibrate_dump_close(job.dump);
     ce_calibrate_outcome_free(&job.outcome);
+    ce_scaling_outcome_free(&job.scaling);
     ce_parts_close(&job.parts);
     ce_text_windows_close(&job.windows);
     free(job.layers.solved);
