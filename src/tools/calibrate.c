@@ -45,8 +45,8 @@ static int refuse(const char *what)
 
 static int check_usage(const struct ce_calibrate_values *values)
 {
-    if (values->data.count == 0 && !values->dummy_given) {
-        return refuse("--data FILE is missing");
+    if (values->data.count + values->tasks.count == 0 && !values->dummy_given) {
+        return refuse("no text: give --data FILE or --tasks NAME");
     }
     if (values->out == NULL && !values->plan) {
         return refuse("--out FILE is missing");

@@ -3,7 +3,7 @@
  *   calibrate.c         the command
  *   calibrate_options.c its options
  *   calibrate_job.c     its phases, one after the other
- *   calibrate_text.c    files to windows of tokens, on rank 0
+ *   calibrate_text.c    files and tasks to windows of tokens, on rank 0
  *   calibrate_needs.c   the memory, and --plan
  *   calibrate_finish.c  ranks, the file, and what is said of it
  *   calibrate_dump.c    the rows of a layer
@@ -37,6 +37,8 @@ struct ce_calibrate_values {
     uint64_t dummy_weights;
     struct ce_option_list data;
     const char *field;
+    struct ce_option_list tasks;
+    const char *tasks_data;
     size_t tokens;
     size_t window;
     size_t heldout_every;
@@ -95,7 +97,8 @@ CE_MUST_CHECK enum ce_status ce_calibrate_job_run(struct ce_calibrate_job *job,
 struct ce_engine_options
 ce_calibrate_engine_options(const struct ce_calibrate_job *job);
 
-/* Fills windows, of the files or, with dummy weights, of random ids. Collective. */
+/* Fills windows, of files and tasks or, with dummy weights, of random ids. Collective.
+ */
 CE_MUST_CHECK enum ce_status ce_calibrate_read_text(struct ce_calibrate_job *job,
                                                     struct ce_error *err);
 

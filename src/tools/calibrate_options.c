@@ -19,6 +19,20 @@ static const struct ce_option text_options[] = {
      .field = offsetof(struct ce_calibrate_values, field),
      .initial = "text",
      .help = "The field of a line's object that has its text."},
+    {.name = "tasks",
+     .short_name = 't',
+     .kind = CE_OPTION_LIST,
+     .argument = "NAME|FILE",
+     .field = offsetof(struct ce_calibrate_values, tasks),
+     .help =
+         "The prompts of tasks of cemoe eval, with the right answer where there are "
+         "choices; a document is a text, a task has the share of a file."},
+    {.name = "tasks-data",
+     .kind = CE_OPTION_STRING,
+     .argument = "DIR",
+     .field = offsetof(struct ce_calibrate_values, tasks_data),
+     .help = "Where the documents of the tasks are, as for cemoe eval --data. Take "
+             "training questions: what is calibrated on must not be evaluated."},
     {.name = "tokens",
      .kind = CE_OPTION_SIZE,
      .argument = "N",

@@ -8,9 +8,11 @@
 #include "base/random.h"
 #include "comm/collective.h"
 #include "eval/jsonl.h"
+#include "eval/task.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tools/calibrate.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,29 +117,97 @@ static enum ce_status read_documents(struct documents *documents,
     return status;
 }
 
+/* ---- tasks: their prompts ---- */
+
+/* The query that shows a document: with the right one of several choices. */
+static const struct ce_query *query_of(const struct ce_task *task,
+                                       const struct ce_document *document)
+{
+    const bool chooses = task->output == CE_OUTPUT_MULTIPLE_CHOICE;
+
+    return &task->query[document->first + (chooses ? document->gold : 0)];
+}
+
+/* Context and continuation, of which a query may have one. */
+static enum ce_status add_query(struct documents *documents,
+                                const struct ce_tokenizer *tokenizer,
+                                const struct ce_query *query,
+                                struct ce_error *err)
+{
+    char *text = NULL;
+    const int bytes = asprintf(&text,
+                               "%s%s",
+                               query->context != NULL ? query->context : "",
+                               query->continuation != NULL ? query->continuation : "");
+    enum ce_status status = CE_OK;
+
+    if (bytes < 0) {
+        return ce_fail(err, CE_ERR_NOMEM, "no memory for a prompt");
+    }
+    status = add_document(documents, tokenizer, text, (size_t)bytes, err);
+    free(text);
+    return status;
+}
+
+static enum ce_status read_task(struct documents *documents,
+                                const struct ce_tokenizer *tokenizer,
+                                const char *name,
+                                const char *data_dir,
+                                struct ce_error *err)
+{
+    struct ce_task_place place = {0};
+    struct ce_task task = {0};
+    enum ce_status status = ce_task_find(&place, name, data_dir, err);
+
+    if (status == CE_OK) {
+        const struct ce_task_options options = {.description = place.description,
+                                                .part = place.part,
+                                                .data_dir = data_dir,
+                                                .fewshot = CE_TASK_FEWSHOT_DEFAULT};
+
+        status = ce_task_open(&task, &options, err);
+    }
+    for (size_t i = 0; status == CE_OK && i < task.documents; i++) {
+        status =
+            add_query(documents, tokenizer, query_of(&task, &task.document[i]), err);
+        if (status != CE_OK) {
+            ce_error_prefix(err, "task %s, line %zu", name, task.document[i].line);
+        }
+    }
+    ce_task_close(&task);
+    ce_task_place_free(&place);
+    return status;
+}
+
+/* ---- all sources ---- */
+
 static struct ce_text_choice choice_of(const struct ce_calibrate_values *values,
                                        size_t index)
 {
-    const size_t files = values->data.count;
+    const size_t sources = values->data.count + values->tasks.count;
 
     return (struct ce_text_choice){.window = values->window,
-                                   .tokens = values->tokens / files +
-                                             (index < values->tokens % files),
+                                   .tokens = values->tokens / sources +
+                                             (index < values->tokens % sources),
                                    .heldout_every = values->heldout_every};
 }
 
-static enum ce_status add_file(struct ce_text_stream *stream,
-                               const struct ce_calibrate_values *values,
-                               const struct ce_tokenizer *tokenizer,
-                               size_t index,
-                               struct ce_error *err)
+/* Files, then tasks. */
+static enum ce_status add_source(struct ce_text_stream *stream,
+                                 const struct ce_calibrate_values *values,
+                                 const struct ce_tokenizer *tokenizer,
+                                 size_t index,
+                                 struct ce_error *err)
 {
-    const char *path = values->data.item[index];
+    const size_t files = values->data.count;
+    const char *name =
+        index < files ? values->data.item[index] : values->tasks.item[index - files];
     const struct ce_text_choice choice = choice_of(values, index);
     const size_t before = stream->tokens;
     struct documents documents = {0};
     enum ce_status status =
-        read_documents(&documents, tokenizer, path, values->field, err);
+        index < files ? read_documents(&documents, tokenizer, name, values->field, err)
+                      : read_task(&documents, tokenizer, name, values->tasks_data, err);
 
     if (status == CE_OK) {
         const struct ce_documents_ids all = {
@@ -147,22 +217,23 @@ static enum ce_status add_file(struct ce_text_stream *stream,
     }
     free_documents(&documents);
     if (status == CE_OK && stream->tokens == before) {
-        status = ce_fail(err, CE_ERR_ARG, "%s: fewer than 2 tokens", path);
+        status = ce_fail(err, CE_ERR_ARG, "%s: fewer than 2 tokens", name);
     }
     return status;
 }
 
 /* A session's source: the stream of windows as bytes. */
 static enum ce_status
-read_files(const void *untyped, char **text, size_t *bytes, struct ce_error *err)
+read_sources(const void *untyped, char **text, size_t *bytes, struct ce_error *err)
 {
     const struct ce_calibrate_values *values = untyped;
     struct ce_tokenizer *tokenizer = NULL;
     struct ce_text_stream stream = {0};
     enum ce_status status = ce_tokenizer_open(&tokenizer, values->model, err);
 
-    for (size_t i = 0; status == CE_OK && i < values->data.count; i++) {
-        status = add_file(&stream, values, tokenizer, i, err);
+    for (size_t i = 0; status == CE_OK && i < values->data.count + values->tasks.count;
+         i++) {
+        status = add_source(&stream, values, tokenizer, i, err);
     }
     ce_tokenizer_close(tokenizer);
     *text = (char *)stream.value;
@@ -272,7 +343,7 @@ enum ce_status ce_calibrate_read_text(struct ce_calibrate_job *job,
         count = stream.count * sizeof(int32_t);
     } else {
         status = ce_session_share(
-            &job->session, read_files, job->values, &bytes, &count, err);
+            &job->session, read_sources, job->values, &bytes, &count, err);
     }
     if (status == CE_OK) {
         status = ce_text_windows_open(

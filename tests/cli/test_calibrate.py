@@ -197,6 +197,18 @@ class Outcome(CalibrateCase):
         self.assertEqual(self.bytes_of("--rank", 2, "--field", "body", data=one), wanted)
 
 
+    def test_tasks(self):
+        """A document is a text: rolling ones are the pieces of the task's file."""
+        lines = (cemoe.ROOT / "deploy/tasks/cemoe_text.jsonl").read_text().splitlines()
+        texts = self.write("pieces.jsonl", "".join(line + "\n" for line in lines))
+        wanted = self.bytes_of("--rank", 2, data=texts)
+        done = cemoe.run("calibrate", "--model", cemoe.MODEL, "--tasks", "cemoe_text",
+                         *(QUICK_BUDGET if cemoe.QUICK else BUDGET), "--compressed", 2, "--rank", 2,
+                         "--out", self.dir / "task", "--quiet")
+        self.assert_done(done)
+        self.assertEqual((self.dir / "task").read_bytes(), wanted)
+
+
 class BadInput(CalibrateCase):
     def refuse(self, *options, code=1, words=(), **extra):
         """One line that says what is wrong, and the file that is there stays as it is."""
