@@ -339,8 +339,8 @@ static bool find_last(struct scaling *scaling)
     return found;
 }
 
-/* There is no product with the transpose of packed weights. */
-static enum ce_status check_engine(const struct ce_engine *engine, struct ce_error *err)
+enum ce_status ce_scaling_check_engine(const struct ce_engine *engine,
+                                       struct ce_error *err)
 {
     if (engine->moe.packed_experts) {
         return ce_fail(err,
@@ -355,11 +355,9 @@ static enum ce_status check_engine(const struct ce_engine *engine, struct ce_err
 static enum ce_status prepare(struct scaling *scaling, struct ce_error *err)
 {
     const struct ce_calibrate_run *run = scaling->run;
-    enum ce_status status = check_engine(scaling->engine, err);
+    enum ce_status status =
+        ce_walk_open(&scaling->walk, scaling->engine, run->windows, err);
 
-    if (status == CE_OK) {
-        status = ce_walk_open(&scaling->walk, scaling->engine, run->windows, err);
-    }
     if (status != CE_OK) {
         return status;
     }

@@ -62,9 +62,14 @@ CE_MUST_CHECK enum ce_status ce_scaling_needs_find(struct ce_scaling_needs *need
                                                    size_t limit,
                                                    struct ce_error *err);
 
+/* Errors: CE_ERR_UNSUPPORTED for an engine with packed experts: there is no product
+ * with their transpose. */
+CE_MUST_CHECK enum ce_status ce_scaling_check_engine(const struct ce_engine *engine,
+                                                     struct ce_error *err);
+
 /* As ce_calibrate_layers, of whose run it uses what is not about moments and records.
- * lambda is `ridge` times the mean of the diagonal of A^T A. The experts' weights are
- * not packed, and rows travel as F32. Collective. */
+ * lambda is `ridge` times the mean of the diagonal of A^T A. The engine has been
+ * checked, and its rows travel as F32. Collective. */
 CE_MUST_CHECK enum ce_status
 ce_scaling_layers(struct ce_calibrate_run *run, double ridge, struct ce_error *err);
 

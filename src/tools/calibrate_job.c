@@ -251,6 +251,9 @@ static enum ce_status load(struct ce_calibrate_job *job, struct ce_error *err)
     if (status == CE_OK) {
         status = ce_session_load(&job->session, &options, err);
     }
+    if (status == CE_OK && ce_calibrate_is_scaling(job)) {
+        status = ce_scaling_check_engine(job->session.engine, err);
+    }
     free(work);
     return status;
 }

@@ -2,6 +2,7 @@
 """cemoe calibrate --kind scaling: the same file on any ranks, resumed after a kill; what it is worth; bad input."""
 
 import json
+import math
 import shutil
 import struct
 import unittest
@@ -43,12 +44,14 @@ class SameBytes(ScalingCase):
     @unittest.skipUnless(RANK_COUNTS, "no mpirun")
     def test_resume(self):
         """A rank dies in a sweep of the third layer; what was done stays, and the same file comes out."""
-        wanted = self.bytes_of(out="whole", ranks=2)
-        for at in range(30, 1000, 10):  # which exchange is in layer 2 depends on how many steps the layers took
-            done = self.calibrate(out="killed", ranks=2, code=None, CEMOE_TEST_FAULT=f"kill:1:{at}:2:dispatch")
-            if done.code != 0:
-                break
-            (self.dir / "killed").unlink()
+        report = self.dir / "report.json"
+        wanted = self.bytes_of("--report", report, out="whole", ranks=2)
+        # Exchanges of a layer: a walk; full, signs, ones, transpose; for each step two; full, ones, table. 8 windows each.
+        windows = (1024 if cemoe.QUICK else 2048) // 128
+        fit, heldout = math.ceil(windows * 3 / 4 / 8), math.ceil(windows / 4 / 8)
+        at = sum(fit * (1 + 4 + 2 * layer["steps"] + 3) + heldout * (1 + 3)
+                 for layer in json.loads(report.read_text())["layers"][:2]) + fit + heldout + 3
+        done = self.calibrate(out="killed", ranks=2, code=None, CEMOE_TEST_FAULT=f"kill:1:{at}:2:dispatch")
         self.assertNotEqual(done.code, 0)
         self.assertFalse((self.dir / "killed").exists())
         parts = self.dir / "killed.parts"
@@ -135,4 +138,4 @@ class BadInput(ScalingCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    cemoe.main()
