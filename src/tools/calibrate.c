@@ -121,12 +121,17 @@ static const struct ce_example examples[] = {
      "ranks",
      "mpirun -n 8 cemoe calibrate --model DIR --data wiki.jsonl code.jsonl "
      "--compressed 4 --budget 0.5% --out compressed.safetensors"},
+    {"The paper's scaling vectors for the same",
+     "cemoe calibrate --model deploy/model --data deploy/model/calibration/math.txt "
+     "--compressed 2 --kind scaling --out math.safetensors"},
     {"What memory it would take",
      "cemoe calibrate --model DIR --dummy-weights 1 --compressed 4 --plan"},
     {0}};
 
 static const char *const usage[] = {"--model DIR --data FILE... --out FILE "
                                     "[--compressed N] [--rank R | --budget BYTES]",
+                                    "--kind scaling --model DIR --data FILE... --out "
+                                    "FILE [--compressed N] [--ridge R]",
                                     "--model DIR --data FILE... --plan",
                                     NULL};
 
@@ -141,6 +146,11 @@ const struct ce_command ce_command_calibrate = {
         "squares in closed form, from sums of products. Nothing is trained. Each rank "
         "collects and fits its own experts; one file comes out. Give it texts of the "
         "kind the model will be used for.\n\n"
+        "With --kind scaling it fits vectors that scale what a token's main experts "
+        "give to their last matrix, all of a layer's together, so that the block's "
+        "output is nearest to the full one: least squares by conjugate gradients, some "
+        "20 sweeps over the tokens a layer. The table then has the error of the whole "
+        "output, truncated and fitted.\n\n"
         "Every layer that is done is on disk, whole: whatever ends the job (SIGTERM, a "
         "killed node), the same command goes on there and gives the same file, byte by "
         "byte with the same ranks and threads. What is in --parts of another text, "

@@ -34,6 +34,7 @@ struct ce_calibrate_values {
     const char *kv;
     bool map_weights;
     bool dummy_given;
+    bool ridge_given;
     uint64_t dummy_weights;
     struct ce_option_list data;
     const char *field;
@@ -45,7 +46,6 @@ struct ce_calibrate_values {
     int compressed;
     const char *kind;
     double ridge;
-    bool ridge_given;
     size_t rank; /* SIZE_MAX: not given */
     const char *budget;
     size_t most_rank; /* 0: not given */
