@@ -104,6 +104,7 @@ struct ce_command {
     const struct ce_option_group *groups; /* or NULL */
     size_t values_size;                   /* of the struct the groups fill */
     bool hidden;                          /* works but is not listed */
+    bool uses_blas;                       /* for long: OpenBLAS should be at its best */
     int (*run)(const void *values);       /* returns the exit code */
 };
 

@@ -1,4 +1,4 @@
-/* cpu_x86.c - CPU detection; empty on other machines */
+/* cpu_x86.c - CPU detection */
 
 #include "kernels/cpu_x86.h"
 
@@ -22,6 +22,25 @@ bool ce_cpu_has_avx2(void)
     /* The compiler's run-time checks that the operating system saves the registers. */
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
            has_f16c();
+}
+
+bool ce_cpu_has_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512cd") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
+}
+
+#else
+
+bool ce_cpu_has_avx2(void)
+{
+    return false;
+}
+
+bool ce_cpu_has_avx512(void)
+{
+    return false;
 }
 
 #endif

@@ -528,4 +528,5 @@ const struct ce_command ce_command_bench_kernels = {
     .examples = examples,
     .groups = groups,
     .values_size = sizeof(struct values),
+    .uses_blas = true,
     .run = run};

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "comm/collective.h"
+#include "kernels/blas/core.h"
 #include "kernels/blas/sgemm.h"
 #include "tools/bench_samples.h"
 

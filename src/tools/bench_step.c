@@ -475,10 +475,7 @@ const struct ce_command ce_command_bench_step = {
         "Times whole steps of the engine: a prompt for every sequence of a batch, then "
         "steps of one token each. Before each batch it samples how fast this machine "
         "reads memory and multiplies F32 matrices (OpenBLAS); the largest samples are "
-        "the limits that speeds are compared with. OpenBLAS does not know every new "
-        "processor: if it is said to be for Prescott, set OPENBLAS_CORETYPE, to "
-        "Haswell "
-        "or SkylakeX.\n\n"
+        "the limits that speeds are compared with.\n\n"
         "Bytes are those of the weights that steps read: dense matrices once a step, "
         "the output matrix where logits are wanted, and an expert once for each batch "
         "of rows of a layer that has a row for it; ranks that split matrices read a "
@@ -490,4 +487,5 @@ const struct ce_command ce_command_bench_step = {
     .examples = examples,
     .groups = groups,
     .values_size = sizeof(struct values),
+    .uses_blas = true,
     .run = run};

@@ -4,10 +4,13 @@
 #include "base/options.h"
 #include "base/version.h"
 #include "comm/transport.h"
+#include "kernels/blas/core.h"
 #include "tools/commands.h"
 #include "tools/test_fault.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 static int run_man(const void *values)
 {
@@ -74,7 +77,10 @@ static const struct ce_manual_section sections[] = {
      "back for so many microseconds, as a slower network would. CEMOE_MODEL, "
      "CEMOE_TRANSPORT and CEMOE_DEADLINE_MS are defaults of the options of these "
      "names. "
-     "CEMOE_TEST_FAULT makes a rank fail, for tests."},
+     "CEMOE_TEST_FAULT makes a rank fail, for tests.\n\n"
+     "OPENBLAS_CORETYPE names the processor whose kernels OpenBLAS takes. Where it is "
+     "not set and OpenBLAS does not know the processor, commands that need it to be "
+     "fast start again with SkylakeX or Haswell, whichever the processor can run."},
     {0}};
 
 const struct ce_program ce_program_cemoe = {
@@ -121,6 +127,17 @@ static int print_request(const struct ce_command_line *line)
     return CE_EXIT_DONE;
 }
 
+/* OpenBLAS has chosen its kernels before main; a better choice takes another start.
+ * Without one the command only is slow. */
+static void start_with_better_blas(char **argv)
+{
+    const char *core = ce_blas_better_core();
+
+    if (core != NULL && setenv(CE_BLAS_CORE_VARIABLE, core, 1) == 0) {
+        (void)execv("/proc/self/exe", argv);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct ce_command_line line = {0};
@@ -134,6 +151,9 @@ int main(int argc, char **argv)
     } else if (line.request != CE_REQUEST_RUN) {
         code = print_request(&line);
     } else {
+        if (line.command->uses_blas) {
+            start_with_better_blas(argv);
+        }
         code = line.command->run(line.values);
     }
     ce_command_line_free(&line);

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """`cemoe bench`: what it counts and prints, never a time."""
 
+import os
+import pathlib
+
 import cemoe
 
 LAYERS, HIDDEN, INTERMEDIATE, EXPERTS, TOP_K, VOCABULARY = 4, 128, 64, 16, 4, 2048  # of deploy/model
@@ -10,8 +13,9 @@ ATTENTION_AND_ROUTER = LAYERS * (4 * HIDDEN * HIDDEN + EXPERTS * HIDDEN)
 NORMS = LAYERS * 4 * HIDDEN + HIDDEN  # in F32
 
 
-def step(test, *options, ranks=1):
-    done = cemoe.run("bench", "step", "--model", cemoe.MODEL, "--dummy-weights", 1, "--repeat", 1, *options, ranks=ranks)
+def step(test, *options, ranks=1, **extra):
+    done = cemoe.run("bench", "step", "--model", cemoe.MODEL, "--dummy-weights", 1, "--repeat", 1, *options, ranks=ranks,
+                     **extra)
     return test.assert_done(done)
 
 
@@ -73,6 +77,14 @@ class Step(cemoe.TestCase):
         self.assertAlmostEqual(decode["of_sgemm"],
                                decode["flops_per_second"] / limits["sgemm_flops_per_second"]["max"])
         self.assertEqual(decode["of_limit"], max(decode["of_read"], decode["of_sgemm"]))
+
+    def test_openblas_is_at_its_best(self):
+        """Unless somebody chose otherwise, it does not compute for a processor without AVX."""
+        options = ("--prompt-tokens", 1, "--decode-steps", 1, "--read-bytes", "1M", "--json")
+        chosen = step(self, *options, OPENBLAS_CORETYPE="Prescott").json()["limits"]["sgemm_core"]
+        self.assertEqual(chosen, "Prescott")
+        if "OPENBLAS_CORETYPE" not in os.environ and " avx2 " in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"):
+            self.assertNotEqual(step(self, *options).json()["limits"]["sgemm_core"], "Prescott")
 
     def test_ranks_count_together(self):
         """The experts of all ranks are those of one; a rank without a token reads no dense weights."""

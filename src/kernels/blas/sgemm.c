@@ -1,4 +1,4 @@
-/* sgemm.c - the one file that includes cblas.h */
+/* sgemm.c - the product of OpenBLAS */
 
 #include "kernels/blas/sgemm.h"
 
@@ -36,9 +36,4 @@ void ce_sgemm_blas(float *y,
                 0,
                 y,
                 (blasint)outputs);
-}
-
-const char *ce_blas_core(void)
-{
-    return openblas_get_corename();
 }

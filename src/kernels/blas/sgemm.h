@@ -20,9 +20,4 @@ void ce_sgemm_blas(float *y,
                    size_t outputs,
                    size_t inputs);
 
-/* The processor whose kernels OpenBLAS has chosen, "Haswell". For one it does not know
- * it takes "Prescott", which is several times slower; OPENBLAS_CORETYPE overrules it.
- */
-const char *ce_blas_core(void);
-
 #endif
