@@ -63,7 +63,7 @@ int ce_transport_ranks(const struct ce_transport *transport);
 
 struct ce_engine_options {
     const char *model;              /* checkpoint or packed directory */
-    const char *compressed_experts; /* separate file of tables, or NULL */
+    const char *compressed_experts; /* separate file of them, either kind, or NULL */
     int compressed;                 /* n_ce, or CE_COMPRESSED_DEFAULT */
     int truncated;                  /* drop the last N experts, no compensation */
     /* Of experts, and of attention and output layer: "stored", "bf16", "q8", "q4";

@@ -481,7 +481,7 @@ const struct ce_command ce_command_bench_step = {
         "of rows of a layer that has a row for it; ranks that split matrices read a "
         "slice each. FLOP are 2 a weight and row, and 4 x heads x head size a layer "
         "for each pair of tokens that attend. Neither counts "
-        "the KV cache or compressed tables. A time cannot be less than bytes over the "
+        "the KV cache or compressed experts. A time cannot be less than bytes over the "
         "read rate nor than FLOP over the sgemm rate: the larger of both is the limit. "
         "Times of stages are those of rank 0.",
     .examples = examples,

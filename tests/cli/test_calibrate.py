@@ -58,20 +58,16 @@ class SameBytes(CalibrateCase):
 
 
 class Resume(CalibrateCase):
-    def steps(self):
-        """Of a layer: windows of 128, four a step of 512 tokens, by set."""
+    def steps(self, ranks):
+        """Of a layer: a rank takes four windows of 128 tokens a step, of one set."""
         windows = (1024 if cemoe.QUICK else 4096) // 128
-        return math.ceil(windows * 3 / 4 / 4) + math.ceil(windows / 4 / 4)
+        return sum(math.ceil(math.ceil(count / 4) / ranks) for count in (windows * 3 // 4, windows // 4))
 
     def check_kill(self, ranks):
         wanted = self.bytes_of("--rank", 4, out="whole", ranks=ranks)
-        step = 2 * math.ceil(self.steps() / ranks) + 1
-        # Which step is the first of layer 2 depends on the ranks; a later one of it serves as well.
-        for at in range(step, 4 * self.steps()):
-            done = self.calibrate("--rank", 4, out="killed", ranks=ranks, code=None,
-                                  CEMOE_TEST_FAULT=f"kill:{ranks - 1}:{at}:2:dispatch")
-            if done.code != 0:
-                break
+        first = 2 * self.steps(ranks) + 1
+        done = self.calibrate("--rank", 4, out="killed", ranks=ranks, code=None,
+                              CEMOE_TEST_FAULT=f"kill:{ranks - 1}:{first}:2:dispatch")
         self.assertNotEqual(done.code, 0)
         self.assertFalse((self.dir / "killed").exists())
         parts = self.dir / "killed.parts"
@@ -88,6 +84,14 @@ class Resume(CalibrateCase):
     @unittest.skipUnless(RANK_COUNTS, "no mpirun")
     def test_ranks(self):
         self.check_kill(2)
+
+    @unittest.skipUnless(RANK_COUNTS, "no mpirun")
+    def test_rank_that_fails_ends_all(self):
+        last = 2 * self.steps(2)
+        done = self.calibrate("--rank", 4, ranks=2, code=1, CEMOE_TEST_FAULT=f"fail:1:{last}:1:fit")
+        self.assertEqual(len(done.ours), 1, done.err)
+        self.assertIn(f"rank 1: step {last}, layer 1, stage fit", done.ours[0])
+        self.assertFalse((self.dir / "out.safetensors").exists())
 
     def test_damaged_part_is_done_again(self):
         wanted = self.bytes_of("--rank", 4, "--keep-parts")

@@ -152,8 +152,13 @@ static void open_run(struct run *run, const char *model)
             run->err.text);
 }
 
+/* After taking those of another file. */
 static void drop_experts(struct run *run)
 {
+    REQUIRE(ce_engine_use_compressed(
+                run->engine, getenv("CE_TEST_OTHER_TABLES"), &run->err) == CE_OK,
+            "%s",
+            run->err.text);
     REQUIRE(ce_engine_choose_mains(run->engine, 0, 2, &run->err) == CE_OK,
             "%s",
             run->err.text);

@@ -1,5 +1,7 @@
 #include "fit_fixture.h"
 
+#include <omp.h>
+
 enum {
     HIDDEN = 8,
     RANK = 8,
@@ -344,6 +346,114 @@ static void without_heldout_rows_the_middle_ridge_is_taken(void **state)
     sample_destroy(&s);
 }
 
+/* y = x and y = 0: all eigenvalues are alike, and any vectors will do. */
+static void equal_eigenvalues_are_no_failure(void **state)
+{
+    static const double ridge = 0.5;
+
+    (void)state;
+    for (size_t rank = 1; rank <= HIDDEN; rank++) {
+        const struct ce_fit_options options = options_of(rank, &ridge, 1);
+
+        for (int factor = 0; factor < 2; factor++) {
+            struct sample s = whitened(0.25);
+            struct moments_home home;
+            struct fit_home found;
+            struct ce_error err;
+
+            for (size_t i = 0; i < s.rows * HIDDEN; i++) {
+                s.y[i] = (float)factor * s.x[i];
+            }
+            moments_of(&home, &s);
+            moments_add(&home.moments, &s, 0, s.rows, 64); /* rows for all ranks */
+            fit_create(&found, HIDDEN, HIDDEN);
+            assert_int_equal(
+                fit_solve(
+                    &found.fit, &home.moments, &home.moments, NULL, &options, &err),
+                CE_OK);
+            assert_int_equal(found.fit.rank, rank);
+            for (size_t r = 0; r <= rank; r++) {
+                const double error = 2 * fit_error(&found.fit, r, &s, NULL);
+
+                assert_near(found.fit.error[r], error, 1e-5);
+                assert_near(found.fit.heldout_error[r], error, 1e-5);
+            }
+            fit_destroy(&found);
+            moments_destroy(&home);
+            sample_destroy(&s);
+        }
+    }
+}
+
+enum {
+    WIDE = 96, /* wide enough for the blocked parts of LAPACK */
+    FITS = 6,
+};
+
+/* One fit for each sample, as calibration does it. */
+static void solve_all(struct fit_home *found, struct moments_home *moments, int threads)
+{
+    static const double ridges[] = {0.01, 0.1, 1};
+    static const float mean[WIDE];
+    const struct ce_fit_options options = {
+        .most_rank = 10, .ridges = ridges, .ridge_count = 3, .layer_mean = mean};
+    const size_t bytes = ce_fit_workspace_bytes(WIDE, 10, 0);
+    unsigned char *workspaces = aligned_alloc(64, FITS * bytes);
+    enum ce_status status[FITS];
+
+    assert_non_null(workspaces);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (size_t i = 0; i < FITS; i++) {
+        struct ce_error err;
+
+        status[i] = ce_fit_solve(&found[i].fit,
+                                 &moments[i].moments,
+                                 &moments[(i + 1) % FITS].moments,
+                                 NULL,
+                                 &options,
+                                 workspaces + i * bytes,
+                                 &err);
+    }
+    for (size_t i = 0; i < FITS; i++) {
+        assert_int_equal(status[i], CE_OK);
+    }
+    free(workspaces);
+}
+
+static void fits_at_once_have_the_bits_they_have_alone(void **state)
+{
+    struct moments_home moments[FITS];
+    struct fit_home alone[FITS];
+    struct fit_home at_once[FITS];
+    const int threads = omp_get_max_threads();
+
+    (void)state;
+    for (size_t i = 0; i < FITS; i++) {
+        struct sample s = sample_create(200 + i, 300, WIDE, 0);
+
+        moments_of(&moments[i], &s);
+        fit_create(&alone[i], WIDE, 10);
+        fit_create(&at_once[i], WIDE, 10);
+        sample_destroy(&s);
+    }
+    omp_set_num_threads(1);
+    solve_all(alone, moments, 1);
+    omp_set_num_threads(threads);
+    solve_all(at_once, moments, 4);
+    for (size_t i = 0; i < FITS; i++) {
+        const size_t maps = sizeof(float) * 10 * WIDE;
+
+        assert_int_equal(alone[i].fit.rank, 10);
+        assert_memory_equal(alone[i].fit.u, at_once[i].fit.u, maps);
+        assert_memory_equal(alone[i].fit.v, at_once[i].fit.v, maps);
+        assert_memory_equal(
+            alone[i].fit.error, at_once[i].fit.error, 11 * sizeof(double));
+        moments_destroy(&moments[i]);
+        fit_destroy(&alone[i]);
+        fit_destroy(&at_once[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +463,8 @@ int main(void)
         cmocka_unit_test(full_rank_solves_the_normal_equations),
         cmocka_unit_test(the_ridge_is_chosen_on_heldout_rows),
         cmocka_unit_test(without_heldout_rows_the_middle_ridge_is_taken),
+        cmocka_unit_test(equal_eigenvalues_are_no_failure),
+        cmocka_unit_test(fits_at_once_have_the_bits_they_have_alone),
     };
 
     return cmocka_run_group_tests_name("calibrate.fit", tests, NULL, NULL);
