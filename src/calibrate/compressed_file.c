@@ -254,10 +254,13 @@ enum ce_status ce_compressed_file_add(struct ce_compressed_file *file,
     return status;
 }
 
-enum ce_status ce_compressed_file_write(const struct ce_compressed_file *file,
-                                        const char *path,
-                                        const struct ce_compressed_file_facts *facts,
-                                        struct ce_error *err)
+enum ce_status
+ce_compressed_file_write_entries(const char *path,
+                                 enum ce_compressed_kind kind,
+                                 const struct ce_safetensors_entry *entries,
+                                 size_t entry_count,
+                                 const struct ce_compressed_file_facts *facts,
+                                 struct ce_error *err)
 {
     const size_t count = OWN_METADATA + facts->provenance_count;
     struct ce_safetensors_text *metadata = calloc(count, sizeof(*metadata));
@@ -270,16 +273,25 @@ enum ce_status ce_compressed_file_write(const struct ce_compressed_file *file,
     }
     (void)snprintf(n_ce, sizeof(n_ce), "%zu", facts->n_ce);
     (void)snprintf(model, sizeof(model), "%016" PRIx64, facts->fingerprint);
-    metadata[0] = (struct ce_safetensors_text){"format", "cemoe.compressed_experts"};
-    metadata[1] = (struct ce_safetensors_text){"version", "1"};
-    metadata[2] = (struct ce_safetensors_text){"kind", "affine"};
+    metadata[0] = (struct ce_safetensors_text){"format", CE_COMPRESSED_FORMAT};
+    metadata[1] = (struct ce_safetensors_text){"version", CE_COMPRESSED_VERSION};
+    metadata[2] = (struct ce_safetensors_text){"kind", ce_compressed_kind_name(kind)};
     metadata[3] = (struct ce_safetensors_text){"n_ce", n_ce};
     metadata[4] = (struct ce_safetensors_text){"model", model};
     for (size_t i = 0; i < facts->provenance_count; i++) {
         metadata[OWN_METADATA + i] = facts->provenance[i];
     }
-    status = ce_safetensors_write_with(
-        path, file->entries, file->count, metadata, count, err);
+    status =
+        ce_safetensors_write_with(path, entries, entry_count, metadata, count, err);
     free(metadata);
     return status;
+}
+
+enum ce_status ce_compressed_file_write(const struct ce_compressed_file *file,
+                                        const char *path,
+                                        const struct ce_compressed_file_facts *facts,
+                                        struct ce_error *err)
+{
+    return ce_compressed_file_write_entries(
+        path, CE_COMPRESSED_AFFINE, file->entries, file->count, facts, err);
 }

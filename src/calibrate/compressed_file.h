@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "calibrate/fit.h"
+#include "model/compressed_experts.h"
 #include "model/safetensors.h"
 
 #include <stddef.h>
@@ -59,5 +60,14 @@ ce_compressed_file_write(const struct ce_compressed_file *file,
                          const char *path,
                          const struct ce_compressed_file_facts *facts,
                          struct ce_error *err);
+
+/* The same of tensors of either kind. */
+CE_MUST_CHECK enum ce_status
+ce_compressed_file_write_entries(const char *path,
+                                 enum ce_compressed_kind kind,
+                                 const struct ce_safetensors_entry *entries,
+                                 size_t entry_count,
+                                 const struct ce_compressed_file_facts *facts,
+                                 struct ce_error *err);
 
 #endif

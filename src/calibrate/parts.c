@@ -140,7 +140,8 @@ void ce_parts_remove(const struct ce_parts *parts)
 
 static size_t records_bytes(const struct ce_parts *parts)
 {
-    return parts->experts * ce_record_bytes(parts->shape);
+    return parts->body_bytes > 0 ? parts->body_bytes
+                                 : parts->experts * ce_record_bytes(parts->shape);
 }
 
 static struct head make_head(const struct ce_parts *parts, size_t layer)

@@ -24,6 +24,7 @@ struct ce_parts {
     size_t layers;
     size_t experts;
     struct ce_record_shape shape;
+    size_t body_bytes; /* of a layer's file behind its head; 0: of the records */
 };
 
 /* Of a layer as a whole. */
@@ -42,7 +43,7 @@ void ce_parts_close(struct ce_parts *parts); /* accepts a zeroed object */
 /* Removes the files of all layers, and the directory if there is nothing else in it. */
 void ce_parts_remove(const struct ce_parts *parts);
 
-/* records: [experts], in order. */
+/* records: [experts], in order; or else body_bytes of a form of the caller's. */
 CE_MUST_CHECK enum ce_status ce_parts_write(const struct ce_parts *parts,
                                             size_t layer,
                                             const struct ce_part_facts *facts,

@@ -96,14 +96,22 @@ static size_t count_tokens(const struct ce_text_windows *windows,
     return tokens;
 }
 
+size_t ce_walk_tokens_of_set(const struct ce_text_windows *windows,
+                             enum ce_text_set set,
+                             const struct ce_walk_limits *limits,
+                             int rank)
+{
+    size_t steps = 0;
+
+    return count_tokens(windows, set, limits, rank, &steps);
+}
+
 size_t ce_walk_tokens(const struct ce_text_windows *windows,
                       const struct ce_walk_limits *limits,
                       int rank)
 {
-    size_t steps = 0;
-
-    return count_tokens(windows, CE_TEXT_FIT, limits, rank, &steps) +
-           count_tokens(windows, CE_TEXT_HELDOUT, limits, rank, &steps);
+    return ce_walk_tokens_of_set(windows, CE_TEXT_FIT, limits, rank) +
+           ce_walk_tokens_of_set(windows, CE_TEXT_HELDOUT, limits, rank);
 }
 
 /* ---- memory ---- */
@@ -182,11 +190,10 @@ void ce_walk_close(struct ce_walk *walk)
 static float *rows_of(const struct ce_walk *walk, enum ce_text_set set)
 {
     const int rank = walk->engine->transport->rank;
-    size_t steps = 0;
     size_t before = 0;
 
     if (set == CE_TEXT_HELDOUT) {
-        before = count_tokens(walk->windows, CE_TEXT_FIT, &walk->limits, rank, &steps);
+        before = ce_walk_tokens_of_set(walk->windows, CE_TEXT_FIT, &walk->limits, rank);
     }
     return walk->hidden + before * walk->engine->config.hidden_size;
 }

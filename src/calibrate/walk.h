@@ -49,6 +49,10 @@ struct ce_walk {
 size_t ce_walk_tokens(const struct ce_text_windows *windows,
                       const struct ce_walk_limits *limits,
                       int rank);
+size_t ce_walk_tokens_of_set(const struct ce_text_windows *windows,
+                             enum ce_text_set set,
+                             const struct ce_walk_limits *limits,
+                             int rank);
 /* Tokens of KV cache with which a step can be as full as it may. */
 size_t ce_walk_cache_tokens(const struct ce_text_windows *windows, size_t step_tokens);
 

@@ -534,8 +534,12 @@ enum ce_status ce_experts_run(struct ce_experts *experts,
                               size_t auxiliary,
                               struct ce_error *err)
 {
+    const struct ce_expert_substitute *substitute = &experts->substitute;
     size_t bad = SIZE_MAX;
 
+    if (substitute->run != NULL) {
+        return substitute->run(substitute->context, experts, layer, layer_index, err);
+    }
     for (size_t first = 0; first < experts->count && bad == SIZE_MAX;
          first += experts->tile) {
         const struct ce_tile tile = ce_experts_tile(experts, layer, first, auxiliary);

@@ -63,6 +63,20 @@ struct ce_expert_observer {
     void *context;
 };
 
+struct ce_experts;
+
+/* Works on the assignments that were collected in place of ce_experts_run, in the order
+ * of the sources' ranks and then of their rows, and writes a result for each of them.
+ * Only where experts are whole. */
+struct ce_expert_substitute {
+    enum ce_status (*run)(void *context, /* run is NULL: nobody */
+                          struct ce_experts *experts,
+                          const struct ce_layer_weights *layer,
+                          size_t layer_index,
+                          struct ce_error *err);
+    void *context;
+};
+
 /* A rank that shares its experts with others (split.h) computes some columns of h and
  * of the results; one that does not computes all. */
 struct ce_experts {
@@ -96,6 +110,7 @@ struct ce_experts {
     void (*progress)(void *context);
     void *progress_context;
     struct ce_expert_observer observer;
+    struct ce_expert_substitute substitute;
 };
 
 /* Sizes in `experts` must be set; takes the arrays from the arena. */
@@ -111,8 +126,9 @@ CE_MUST_CHECK enum ce_status ce_experts_collect(struct ce_experts *experts,
                                                 size_t count,
                                                 struct ce_error *err);
 
-/* Runs them. `auxiliary` > 0 applies the layer's compressed experts. Errors:
- * CE_ERR_NUMERIC naming the expert whose result is not finite. */
+/* Runs them, or has the substitute do it. `auxiliary` > 0 applies the layer's
+ * compressed experts. Errors: CE_ERR_NUMERIC naming the expert whose result is not
+ * finite. */
 CE_MUST_CHECK enum ce_status ce_experts_run(struct ce_experts *experts,
                                             const struct ce_layer_weights *layer,
                                             size_t layer_index,

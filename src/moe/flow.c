@@ -279,7 +279,7 @@ static enum ce_status run_batch(struct flow *flow, struct ce_error *err)
     enum ce_status status = CE_OK;
 
     moe->counters.batches++;
-    if (moe->work.observer.see != NULL) {
+    if (moe->work.observer.see != NULL || moe->work.substitute.run != NULL) {
         sort_sources(moe->source, flow->batch);
     }
     for (size_t i = 0; i < flow->batch; i++) {

@@ -58,6 +58,14 @@ static int check_usage(const struct ce_calibrate_values *values)
         values->most_rank < values->rank) {
         return refuse("--most-rank is less than --rank");
     }
+    if (strcmp(values->kind, "scaling") == 0 &&
+        (values->budget != NULL || values->rank != SIZE_MAX || values->most_rank > 0 ||
+         values->dump != NULL)) {
+        return refuse("--rank, --budget, --most-rank and --dump are of --kind affine");
+    }
+    if (strcmp(values->kind, "scaling") != 0 && values->ridge_given) {
+        return refuse("--ridge is of --kind scaling");
+    }
     if (values->heldout_every == 1) {
         return refuse("--heldout-every 1 leaves nothing to fit; 0 holds nothing out");
     }
@@ -95,6 +103,7 @@ static int run(const void *untyped)
     }
     ce_calibrate_dump_close(job.dump);
     ce_calibrate_outcome_free(&job.outcome);
+    ce_scaling_outcome_free(&job.scaling);
     ce_parts_close(&job.parts);
     ce_text_windows_close(&job.windows);
     free(job.layers.solved);
@@ -112,12 +121,17 @@ static const struct ce_example examples[] = {
      "ranks",
      "mpirun -n 8 cemoe calibrate --model DIR --data wiki.jsonl code.jsonl "
      "--compressed 4 --budget 0.5% --out compressed.safetensors"},
+    {"The paper's scaling vectors for the same",
+     "cemoe calibrate --model deploy/model --data deploy/model/calibration/math.txt "
+     "--compressed 2 --kind scaling --out math.safetensors"},
     {"What memory it would take",
      "cemoe calibrate --model DIR --dummy-weights 1 --compressed 4 --plan"},
     {0}};
 
 static const char *const usage[] = {"--model DIR --data FILE... --out FILE "
                                     "[--compressed N] [--rank R | --budget BYTES]",
+                                    "--kind scaling --model DIR --data FILE... --out "
+                                    "FILE [--compressed N] [--ridge R]",
                                     "--model DIR --data FILE... --plan",
                                     NULL};
 
@@ -132,6 +146,11 @@ const struct ce_command ce_command_calibrate = {
         "squares in closed form, from sums of products. Nothing is trained. Each rank "
         "collects and fits its own experts; one file comes out. Give it texts of the "
         "kind the model will be used for.\n\n"
+        "With --kind scaling it fits vectors that scale what a token's main experts "
+        "give to their last matrix, all of a layer's together, so that the block's "
+        "output is nearest to the full one: least squares by conjugate gradients, some "
+        "20 sweeps over the tokens a layer. The table then has the error of the whole "
+        "output, truncated and fitted.\n\n"
         "Every layer that is done is on disk, whole: whatever ends the job (SIGTERM, a "
         "killed node), the same command goes on there and gives the same file, byte by "
         "byte with the same ranks and threads. What is in --parts of another text, "

@@ -7,6 +7,7 @@
  *   calibrate_needs.c   the memory, and --plan
  *   calibrate_finish.c  ranks, the file, and what is said of it
  *   calibrate_dump.c    the rows of a layer
+ *   calibrate_scaling.c what is different about --kind scaling
  */
 
 #ifndef CE_TOOLS_CALIBRATE_H
@@ -16,9 +17,12 @@
 #include "calibrate/needs.h"
 #include "calibrate/outcome.h"
 #include "calibrate/parts.h"
+#include "calibrate/scaling.h"
+#include "calibrate/scaling_outcome.h"
 #include "calibrate/text_windows.h"
 #include "tools/session.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +34,7 @@ struct ce_calibrate_values {
     const char *kv;
     bool map_weights;
     bool dummy_given;
+    bool ridge_given;
     uint64_t dummy_weights;
     struct ce_option_list data;
     const char *field;
@@ -40,6 +45,7 @@ struct ce_calibrate_values {
     size_t heldout_every;
     int compressed;
     const char *kind;
+    double ridge;
     size_t rank; /* SIZE_MAX: not given */
     const char *budget;
     size_t most_rank; /* 0: not given */
@@ -72,6 +78,8 @@ struct ce_calibrate_job {
     struct ce_parts parts; /* rank 0 */
     struct ce_calibrate_run layers;
     struct ce_calibrate_outcome outcome; /* rank 0 */
+    struct ce_scaling_needs scaling_needs;
+    struct ce_scaling_outcome scaling; /* rank 0 */
     struct ce_calibrate_dump *dump;
     size_t resumed;    /* layers that had a part */
     uint64_t began_ns; /* the first layer */
@@ -115,5 +123,20 @@ CE_MUST_CHECK enum ce_status ce_calibrate_dump_open(struct ce_calibrate_job *job
 CE_MUST_CHECK enum ce_status ce_calibrate_dump_write(struct ce_calibrate_job *job,
                                                      struct ce_error *err);
 void ce_calibrate_dump_close(struct ce_calibrate_dump *dump); /* accepts NULL */
+
+/* ---- vectors instead of affine maps (calibrate_scaling.c) ---- */
+
+bool ce_calibrate_is_scaling(const struct ce_calibrate_job *job);
+/* Fills scaling_needs, and of needs what both kinds have. Errors: CE_ERR_NOMEM for more
+ * than `limit` bytes. */
+CE_MUST_CHECK enum ce_status ce_calibrate_scaling_needs(struct ce_calibrate_job *job,
+                                                        size_t limit,
+                                                        struct ce_error *err);
+int ce_calibrate_scaling_print_plan(const struct ce_calibrate_job *job);
+CE_MUST_CHECK enum ce_status ce_calibrate_scaling_finish(struct ce_calibrate_job *job,
+                                                         struct ce_error *err);
+/* Adds the kind's own values to a result. */
+void ce_calibrate_scaling_describe(const struct ce_calibrate_job *job, json_t *object);
+int ce_calibrate_scaling_print(const struct ce_calibrate_job *job);
 
 #endif

@@ -132,8 +132,12 @@ static void warn_layer(const struct ce_calibrate_outcome *outcome, size_t layer)
 
 enum ce_status ce_calibrate_finish(struct ce_calibrate_job *job, struct ce_error *err)
 {
-    enum ce_status status = ce_calibrate_outcome_read(&job->outcome, &job->parts, err);
+    enum ce_status status = CE_OK;
 
+    if (ce_calibrate_is_scaling(job)) {
+        return ce_calibrate_scaling_finish(job, err);
+    }
+    status = ce_calibrate_outcome_read(&job->outcome, &job->parts, err);
     if (status == CE_OK) {
         status = ce_calibrate_choose(&job->outcome, &job->choice, err);
     }
@@ -234,6 +238,10 @@ static json_t *describe_result(const struct ce_calibrate_job *job)
     ce_json_set_integer(object, "window", job->values->window);
     ce_json_set_integer(object, "compressed", job->layers.compressed);
     json_object_set_new(object, "kind", json_string(job->values->kind));
+    if (ce_calibrate_is_scaling(job)) {
+        ce_calibrate_scaling_describe(job, object);
+        return object;
+    }
     ce_json_set_integer(object, "most_rank", outcome->shape.most_rank);
     if (job->choice.budget > 0) {
         ce_json_set_integer(object, "budget", job->choice.budget);
@@ -394,5 +402,9 @@ static int print_table(const struct ce_calibrate_job *job)
 
 int ce_calibrate_print(const struct ce_calibrate_job *job)
 {
-    return job->values->json ? ce_print_json(describe_result(job)) : print_table(job);
+    if (job->values->json) {
+        return ce_print_json(describe_result(job));
+    }
+    return ce_calibrate_is_scaling(job) ? ce_calibrate_scaling_print(job)
+                                        : print_table(job);
 }

@@ -107,6 +107,10 @@ static enum ce_status choose_ranks(struct ce_calibrate_job *job, struct ce_error
     size_t most = values->most_rank;
     enum ce_status status = CE_OK;
 
+    if (ce_calibrate_is_scaling(job)) {
+        job->layers.shape = (struct ce_record_shape){d, 0};
+        return CE_OK;
+    }
     if (values->budget != NULL) {
         status = read_budget(job, &job->choice.budget, err);
         most = most > 0 ? most : 4 * usual;
@@ -210,14 +214,19 @@ static enum ce_status prepare(struct ce_calibrate_job *job, struct ce_error *err
 static char *describe_work(const struct ce_calibrate_job *job, const char *compressed)
 {
     const struct ce_calibrate_values *values = job->values;
+    char ridge[64] = "";
     char *text = NULL;
 
+    if (ce_calibrate_is_scaling(job)) {
+        (void)snprintf(ridge, sizeof(ridge), "ridge=%.17g\n", values->ridge);
+    }
     return asprintf(&text,
-                    "%s=%zu\nkind=%s\nmost-rank=%zu\nwindow=%zu\nheldout-every=%zu\n"
+                    "%s=%zu\nkind=%s\n%smost-rank=%zu\nwindow=%zu\nheldout-every=%zu\n"
                     "text-tokens=%zu\ntext=%016" PRIx64 "\n",
                     compressed,
                     job->layers.compressed,
                     values->kind,
+                    ridge,
                     job->layers.shape.most_rank,
                     values->window,
                     values->heldout_every,
@@ -241,6 +250,9 @@ static enum ce_status load(struct ce_calibrate_job *job, struct ce_error *err)
     status = ce_agree(job->session.transport, status, err);
     if (status == CE_OK) {
         status = ce_session_load(&job->session, &options, err);
+    }
+    if (status == CE_OK && ce_calibrate_is_scaling(job)) {
+        status = ce_scaling_check_engine(job->session.engine, err);
     }
     free(work);
     return status;
@@ -278,6 +290,10 @@ static enum ce_status open_parts(struct ce_calibrate_job *job, struct ce_error *
                                    .layers = job->config.layers,
                                    .experts = job->config.experts,
                                    .shape = job->layers.shape};
+    if (ce_calibrate_is_scaling(job)) {
+        job->parts.body_bytes =
+            ce_scaling_body_bytes(job->config.experts, job->config.intermediate_size);
+    }
     if (text == NULL) {
         return ce_fail(err, CE_ERR_NOMEM, "no memory to describe the job");
     }
@@ -372,7 +388,9 @@ static enum ce_status run_layers(struct ce_calibrate_job *job, struct ce_error *
     job->layers.progress_context = job;
     job->began_ns = job->said_ns = ce_clock_ns();
     if (status == CE_OK) {
-        status = ce_calibrate_layers(&job->layers, err);
+        status = ce_calibrate_is_scaling(job)
+                     ? ce_scaling_layers(&job->layers, job->values->ridge, err)
+                     : ce_calibrate_layers(&job->layers, err);
     }
     job->ended_ns = ce_clock_ns();
     return status;

@@ -179,7 +179,9 @@ static enum ce_status find_alone(struct ce_calibrate_job *job,
     if (job->memory_limit > job->engine_plan.total) {
         left = job->memory_limit - job->engine_plan.total;
     }
-    status = ce_calibrate_needs_find(&job->needs, &sizes, left, err);
+    status = ce_calibrate_is_scaling(job)
+                 ? ce_calibrate_scaling_needs(job, left, err)
+                 : ce_calibrate_needs_find(&job->needs, &sizes, left, err);
     if (status != CE_OK) {
         ce_error_prefix(err,
                         "of %.1f MiB (--memory) the model takes %.1f",
@@ -253,6 +255,9 @@ int ce_calibrate_print_plan(const struct ce_calibrate_job *job)
     const struct ce_calibrate_needs *needs = &job->needs;
     char note[64];
 
+    if (ce_calibrate_is_scaling(job)) {
+        return ce_calibrate_scaling_print_plan(job);
+    }
     if (job->values->json) {
         return print_json(job);
     }

@@ -80,9 +80,22 @@ static const struct ce_option fit_options[] = {
      .argument = "KIND",
      .field = offsetof(struct ce_calibrate_values, kind),
      .initial = "affine",
-     .choices = (const char *const[]){"affine", NULL},
+     .choices = (const char *const[]){"affine", "scaling", NULL},
      .help = "What stands in for an expert: affine, a constant and a map of low rank, "
-             "E(x) ~ U V x + b."},
+             "E(x) ~ U V x + b; scaling, a vector that scales what the token's other "
+             "experts give to their last matrix (arXiv 2503.00634, theta2; theta1 and "
+             "theta3 stay 1), which needs --weights stored or bf16."},
+    {.name = "ridge",
+     .kind = CE_OPTION_DOUBLE,
+     .argument = "R",
+     .field = offsetof(struct ce_calibrate_values, ridge),
+     .given = offsetof(struct ce_calibrate_values, ridge_given),
+     .initial = "0.03",
+     .min = 0,
+     .max = 1e9,
+     .help =
+         "Of --kind scaling: how strongly vectors are held at ones, relative to the "
+         "mean diagonal of the normal equations."},
     {.name = "rank",
      .short_name = 'r',
      .kind = CE_OPTION_SIZE,
