@@ -453,6 +453,7 @@ static enum ce_status prepare(struct layers *layers, struct ce_error *err)
         .experts = layers->engine->config.experts,
         .first_auxiliary = layers->engine->config.top_k - run->compressed,
         .slots = run->needs.slots,
+        .own = run->needs.slots * run->needs.passes,
         .threads = (size_t)layers->engine->threads};
     layers->walk.on_step = on_step;
     layers->walk.context = layers;
