@@ -55,7 +55,8 @@ struct layers {
 static bool take_solvers(struct layers *layers)
 {
     const struct ce_record_shape shape = layers->run->shape;
-    const size_t bytes = ce_fit_workspace_bytes(shape.hidden, shape.most_rank, 0);
+    const size_t bytes =
+        ce_fit_workspace_bytes(shape.hidden, shape.most_rank, shape.neurons);
     struct ce_arena *arena = &layers->arena;
 
     for (size_t i = 0; i < layers->run->needs.solvers; i++) {
@@ -75,6 +76,8 @@ static bool take_solvers(struct layers *layers)
 static size_t arena_bytes(const struct ce_calibrate_run *run, size_t own)
 {
     const struct ce_calibrate_sizes sizes = {.shape = run->shape,
+                                             .intermediate =
+                                                 run->engine->config.intermediate_size,
                                              .experts = run->engine->config.experts,
                                              .own_experts = own,
                                              .threads = (size_t)run->engine->threads};
@@ -185,6 +188,12 @@ static void on_step(void *context)
 
 /* ---- one layer ---- */
 
+/* Passes that it takes: 0 or 1. */
+static size_t chooses_neurons(const struct ce_calibrate_run *run)
+{
+    return run->shape.neurons > 0;
+}
+
 static void list_own(struct layers *layers, size_t layer)
 {
     const struct ce_layer_weights *weights = &layers->engine->weights.layers[layer];
@@ -197,9 +206,11 @@ static void list_own(struct layers *layers, size_t layer)
     }
 }
 
-/* Both sets through the layer; `collects`: what the experts compute is wanted. */
+/* The first `sets` sets through the layer; `collects`: what the experts compute is
+ * wanted. */
 static enum ce_status walk(struct layers *layers,
                            size_t layer,
+                           int sets,
                            bool collects,
                            bool advance,
                            struct ce_error *err)
@@ -214,7 +225,7 @@ static enum ce_status walk(struct layers *layers,
     layers->progress.step = 0;
     engine->moe.work.observer = collects ? ce_harvest_observer(&layers->harvest)
                                          : (struct ce_expert_observer){.see = NULL};
-    for (int set = 0; status == CE_OK && set < CE_TEXT_SETS; set++) {
+    for (int set = 0; status == CE_OK && set < sets; set++) {
         layers->harvest.set = (enum ce_text_set)set;
         status =
             ce_walk_layer(&layers->walk, layer, (enum ce_text_set)set, advance, err);
@@ -228,6 +239,28 @@ static enum ce_status walk(struct layers *layers,
     engine->moe.work.observer.see = NULL;
     counters->collect_ns += layers->harvest.ns - before;
     counters->walk_ns += ce_clock_ns() - since - (layers->harvest.ns - before);
+    return status;
+}
+
+/* The rows to fit through the layer, once more, for the neurons that vary most. */
+static enum ce_status
+choose_neurons(struct layers *layers, size_t layer, struct ce_error *err)
+{
+    const struct ce_expert_weights *experts =
+        layers->engine->weights.layers[layer].experts;
+    struct ce_harvest *harvest = &layers->harvest;
+    enum ce_status status = CE_OK;
+
+    ce_harvest_begin_group(harvest, NULL, 0);
+    layers->progress.pass = 0;
+    layers->measures_outputs = false;
+    harvest->sums_outputs = false;
+    harvest->sums_activations = true;
+    status = walk(layers, layer, CE_TEXT_FIT + 1, true, false, err);
+    harvest->sums_activations = false;
+    for (size_t i = 0; status == CE_OK && i < layers->own_count; i++) {
+        ce_neurons_choose(&harvest->neurons, i, &experts[layers->own[i]]);
+    }
     return status;
 }
 
@@ -254,32 +287,77 @@ static enum ce_status share_means(struct layers *layers, struct ce_error *err)
     return status;
 }
 
+/* One fit of a slot's expert, with the first `kept` of its neurons. */
+static enum ce_status fit_with(const struct layers *layers,
+                               const struct ce_harvest_slot *slot,
+                               size_t kept,
+                               const float *down,
+                               struct solver *solver,
+                               struct ce_error *err)
+{
+    const struct ce_fit_options options = {.most_rank = layers->run->shape.most_rank,
+                                           .ridges = ce_calibrate_ridges,
+                                           .ridge_count = ce_calibrate_ridge_count,
+                                           .layer_mean = layers->layer_mean};
+    const struct ce_fit_neurons neurons = {
+        .count = kept, .kept = layers->harvest.columns, .down = down};
+
+    return ce_fit_solve(&solver->fit,
+                        &slot->moments[CE_TEXT_FIT],
+                        &slot->moments[CE_TEXT_HELDOUT],
+                        &neurons,
+                        &options,
+                        solver->workspace,
+                        err);
+}
+
+/* The weights of the neurons that were chosen, into the record. */
+static struct ce_record_neurons read_neurons(const struct layers *layers,
+                                             size_t layer,
+                                             size_t expert,
+                                             unsigned char *record)
+{
+    const struct ce_neurons *chosen = &layers->harvest.neurons;
+    const struct ce_record_neurons neurons =
+        ce_record_neurons(record, layers->run->shape);
+
+    if (chosen->most > 0) {
+        const size_t own = (size_t)layers->harvest.own_of[expert];
+
+        ce_neurons_read(neurons.gate,
+                        neurons.up,
+                        neurons.down,
+                        &layers->engine->weights.layers[layer].experts[expert],
+                        chosen->chosen + own * chosen->most,
+                        chosen->most);
+    }
+    return neurons;
+}
+
 static enum ce_status fit_slot(const struct layers *layers,
                                size_t layer,
                                size_t index,
                                unsigned char *record,
                                struct ce_error *err)
 {
+    const struct ce_record_shape shape = layers->run->shape;
+    const struct ce_record_fits fits = ce_record_fits(shape);
     const struct ce_harvest_slot *slot = &layers->harvest.slot[index];
+    const struct ce_record_neurons neurons =
+        read_neurons(layers, layer, slot->expert, record);
     struct solver *solver = &layers->solver[omp_get_thread_num()];
-    const struct ce_fit_options options = {.most_rank = layers->run->shape.most_rank,
-                                           .ridges = ce_calibrate_ridges,
-                                           .ridge_count = ce_calibrate_ridge_count,
-                                           .layer_mean = layers->layer_mean};
-    enum ce_status status = ce_fit_solve(&solver->fit,
-                                         &slot->moments[CE_TEXT_FIT],
-                                         &slot->moments[CE_TEXT_HELDOUT],
-                                         NULL,
-                                         &options,
-                                         solver->workspace,
-                                         err);
+    enum ce_status status = CE_OK;
 
+    for (size_t i = 0; status == CE_OK && i < fits.count; i++) {
+        status = fit_with(layers, slot, fits.neurons[i], neurons.down, solver, err);
+        if (status == CE_OK) {
+            ce_record_write(record, shape, slot->expert, i, &solver->fit);
+        }
+    }
     if (status != CE_OK) {
         ce_error_prefix(err, "layer %zu, expert %zu", layer, slot->expert);
-        return status;
     }
-    ce_record_write(record, layers->run->shape, slot->expert, &solver->fit);
-    return CE_OK;
+    return status;
 }
 
 /* Fits the group at hand, whose first expert is number `first` of this rank's. */
@@ -320,11 +398,12 @@ run_pass(struct layers *layers, size_t layer, size_t pass, struct ce_error *err)
     const bool is_last = pass + 1 == needs->passes;
     enum ce_status status = CE_OK;
 
-    layers->progress.pass = pass;
+    layers->progress.pass = pass + chooses_neurons(layers->run);
     layers->measures_outputs = pass == 0;
     layers->harvest.sums_outputs = pass == 0;
     ce_harvest_begin_group(&layers->harvest, layers->own + first, count);
-    status = walk(layers, layer, true, is_last && layer < layers->last, err);
+    status =
+        walk(layers, layer, CE_TEXT_SETS, true, is_last && layer < layers->last, err);
     if (status == CE_OK && pass == 0) {
         status = share_means(layers, err);
     }
@@ -414,6 +493,9 @@ solve_layer(struct layers *layers, size_t layer, struct ce_error *err)
 
     list_own(layers, layer);
     ce_harvest_begin_layer(&layers->harvest, layers->own, layers->own_count);
+    if (chooses_neurons(layers->run) > 0) {
+        status = choose_neurons(layers, layer, err);
+    }
     for (size_t pass = 0; status == CE_OK && pass < layers->run->needs.passes; pass++) {
         status = run_pass(layers, layer, pass, err);
     }
@@ -445,6 +527,7 @@ static bool find_last(struct layers *layers)
 static enum ce_status prepare(struct layers *layers, struct ce_error *err)
 {
     const struct ce_calibrate_run *run = layers->run;
+    const size_t own = run->needs.slots * run->needs.passes;
     enum ce_status status =
         ce_walk_open(&layers->walk, layers->engine, run->windows, err);
 
@@ -453,7 +536,10 @@ static enum ce_status prepare(struct layers *layers, struct ce_error *err)
         .experts = layers->engine->config.experts,
         .first_auxiliary = layers->engine->config.top_k - run->compressed,
         .slots = run->needs.slots,
-        .own = run->needs.slots * run->needs.passes,
+        .own = own,
+        .neurons = {.intermediate = layers->engine->config.intermediate_size,
+                    .most = run->shape.neurons,
+                    .own = own},
         .threads = (size_t)layers->engine->threads};
     layers->walk.on_step = on_step;
     layers->walk.context = layers;
@@ -472,13 +558,13 @@ static enum ce_status run_layers(struct layers *layers, struct ce_error *err)
         const bool solves = run->solved[layer] == 0;
 
         layers->progress.layer = layer;
-        layers->progress.passes = solves ? run->needs.passes : 1;
+        layers->progress.passes = solves ? run->needs.passes + chooses_neurons(run) : 1;
         layers->progress.pass = 0;
         layers->harvest.tee = layer == run->tee_layer ? run->tee : NULL;
         layers->harvest.tee_context = run->tee_context;
         layers->measures_outputs = false;
         status = solves ? solve_layer(layers, layer, err)
-                        : walk(layers, layer, false, true, err);
+                        : walk(layers, layer, CE_TEXT_SETS, false, true, err);
     }
     return status;
 }

@@ -1,6 +1,7 @@
 /* layers.h - the run of a calibration: layer after layer, all ranks together
  *
  *   for each layer
+ *     to keep neurons: walk the windows to fit; which neurons vary most
  *     walk all windows; the owners of experts add what these compute to moments
  *     the layer's mean of all ranks
  *     every rank fits its experts, a thread an expert

@@ -12,7 +12,7 @@
 
 enum { HIDDEN = 5, MOST_RANK = 3, EXPERTS = 2, LAYERS = 2 };
 
-static const struct ce_record_shape shape = {HIDDEN, MOST_RANK};
+static const struct ce_record_shape shape = {HIDDEN, MOST_RANK, 0};
 
 struct made {
     struct ce_fit fit;
@@ -72,8 +72,8 @@ static void records_keep_fits(void **state)
     assert_non_null(record);
     for (size_t rank = 0; rank <= MOST_RANK; rank++) {
         make_fit(&made, rank, 3.0);
-        ce_record_write(record, shape, 7, &made.fit);
-        assert_int_equal(ce_record_read(&read, record, shape, 7, &err), CE_OK);
+        ce_record_write(record, shape, 7, 0, &made.fit);
+        assert_int_equal(ce_record_read(&read, record, shape, 7, 0, &err), CE_OK);
         assert_int_equal(read.status, made.fit.status);
         assert_int_equal(read.rank, rank);
         assert_true(read.heldout_total == 6.0);
@@ -83,7 +83,7 @@ static void records_keep_fits(void **state)
         assert_memory_equal(
             read.heldout_error, made.heldout_error, (rank + 1) * sizeof(double));
     }
-    assert_int_equal(ce_record_read(&read, record, shape, 6, &err), CE_ERR_FORMAT);
+    assert_int_equal(ce_record_read(&read, record, shape, 6, 0, &err), CE_ERR_FORMAT);
     free(record);
 }
 
@@ -101,7 +101,7 @@ static void write_layers(const struct ce_parts *parts, double scale)
 
             /* Expert 1 has but one rank. */
             make_fit(&made, e == 0 ? MOST_RANK : 1, scale * (double)(1 + layer));
-            ce_record_write(records + e * record, shape, e, &made.fit);
+            ce_record_write(records + e * record, shape, e, 0, &made.fit);
         }
         assert_int_equal(ce_parts_write(parts, layer, &facts, records, &err), CE_OK);
     }
