@@ -4,9 +4,9 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "calibrate/fit.h"
 #include "calibrate/harvest.h"
 #include "calibrate/means.h"
+#include "calibrate/solver.h"
 #include "calibrate/walk.h"
 #include "comm/collective.h"
 
@@ -14,18 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const double ce_calibrate_ridges[] = {0.003, 0.01, 0.03, 0.1, 0.3, 1.0};
-const size_t ce_calibrate_ridge_count =
-    sizeof(ce_calibrate_ridges) / sizeof(ce_calibrate_ridges[0]);
-
 /* A rank with many experts fits for longer than a step takes. */
 #define FITTING_DEADLINE_FACTOR 30
-
-/* What one thread fits in. */
-struct solver {
-    struct ce_fit fit;
-    void *workspace;
-};
 
 struct layers {
     struct ce_calibrate_run *run;
@@ -33,7 +23,7 @@ struct layers {
     struct ce_walk walk;
     struct ce_harvest harvest;
     struct ce_arena arena;
-    struct solver *solver;      /* [needs.solvers] */
+    struct ce_solver *solver;   /* [needs.solvers] */
     unsigned char *records;     /* this rank's, in the order of its experts */
     unsigned char *all_records; /* [experts] on rank 0 */
     unsigned char *have;        /* [experts] on rank 0 */
@@ -54,23 +44,13 @@ struct layers {
 
 static bool take_solvers(struct layers *layers)
 {
-    const struct ce_record_shape shape = layers->run->shape;
-    const size_t bytes =
-        ce_fit_workspace_bytes(shape.hidden, shape.most_rank, shape.neurons);
-    struct ce_arena *arena = &layers->arena;
+    bool taken = true;
 
     for (size_t i = 0; i < layers->run->needs.solvers; i++) {
-        struct solver *solver = &layers->solver[i];
-
-        if (!ce_fit_take(&solver->fit, shape.hidden, shape.most_rank, arena)) {
-            return false;
-        }
-        solver->workspace = ce_arena_take(arena, bytes, 1);
-        if (solver->workspace == NULL) {
-            return false;
-        }
+        taken = taken &&
+                ce_solver_take(&layers->solver[i], layers->run->shape, &layers->arena);
     }
-    return true;
+    return taken;
 }
 
 static size_t arena_bytes(const struct ce_calibrate_run *run, size_t own)
@@ -287,75 +267,24 @@ static enum ce_status share_means(struct layers *layers, struct ce_error *err)
     return status;
 }
 
-/* One fit of a slot's expert, with the first `kept` of its neurons. */
-static enum ce_status fit_with(const struct layers *layers,
-                               const struct ce_harvest_slot *slot,
-                               size_t kept,
-                               const float *down,
-                               struct solver *solver,
-                               struct ce_error *err)
-{
-    const struct ce_fit_options options = {.most_rank = layers->run->shape.most_rank,
-                                           .ridges = ce_calibrate_ridges,
-                                           .ridge_count = ce_calibrate_ridge_count,
-                                           .layer_mean = layers->layer_mean};
-    const struct ce_fit_neurons neurons = {
-        .count = kept, .kept = layers->harvest.columns, .down = down};
-
-    return ce_fit_solve(&solver->fit,
-                        &slot->moments[CE_TEXT_FIT],
-                        &slot->moments[CE_TEXT_HELDOUT],
-                        &neurons,
-                        &options,
-                        solver->workspace,
-                        err);
-}
-
-/* The weights of the neurons that were chosen, into the record. */
-static struct ce_record_neurons read_neurons(const struct layers *layers,
-                                             size_t layer,
-                                             size_t expert,
-                                             unsigned char *record)
-{
-    const struct ce_neurons *chosen = &layers->harvest.neurons;
-    const struct ce_record_neurons neurons =
-        ce_record_neurons(record, layers->run->shape);
-
-    if (chosen->most > 0) {
-        const size_t own = (size_t)layers->harvest.own_of[expert];
-
-        ce_neurons_read(neurons.gate,
-                        neurons.up,
-                        neurons.down,
-                        &layers->engine->weights.layers[layer].experts[expert],
-                        chosen->chosen + own * chosen->most,
-                        chosen->most);
-    }
-    return neurons;
-}
-
 static enum ce_status fit_slot(const struct layers *layers,
                                size_t layer,
                                size_t index,
                                unsigned char *record,
                                struct ce_error *err)
 {
-    const struct ce_record_shape shape = layers->run->shape;
-    const struct ce_record_fits fits = ce_record_fits(shape);
-    const struct ce_harvest_slot *slot = &layers->harvest.slot[index];
-    const struct ce_record_neurons neurons =
-        read_neurons(layers, layer, slot->expert, record);
-    struct solver *solver = &layers->solver[omp_get_thread_num()];
-    enum ce_status status = CE_OK;
+    const size_t expert = layers->harvest.slot[index].expert;
+    const enum ce_status status =
+        ce_solver_fit(&layers->solver[omp_get_thread_num()],
+                      &layers->harvest,
+                      index,
+                      &layers->engine->weights.layers[layer].experts[expert],
+                      layers->layer_mean,
+                      record,
+                      err);
 
-    for (size_t i = 0; status == CE_OK && i < fits.count; i++) {
-        status = fit_with(layers, slot, fits.neurons[i], neurons.down, solver, err);
-        if (status == CE_OK) {
-            ce_record_write(record, shape, slot->expert, i, &solver->fit);
-        }
-    }
     if (status != CE_OK) {
-        ce_error_prefix(err, "layer %zu, expert %zu", layer, slot->expert);
+        ce_error_prefix(err, "layer %zu, expert %zu", layer, expert);
     }
     return status;
 }

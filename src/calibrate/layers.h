@@ -64,10 +64,6 @@ struct ce_calibrate_run {
     struct ce_calibrate_counters counters; /* what came of it */
 };
 
-/* Relative ridges that a fit chooses from. */
-extern const double ce_calibrate_ridges[];
-extern const size_t ce_calibrate_ridge_count;
-
 /* Errors are those of steps, of the fits (naming layer and expert) and of files. Sets
  * `solved` layer by layer. Collective. */
 CE_MUST_CHECK enum ce_status ce_calibrate_layers(struct ce_calibrate_run *run,

@@ -3,8 +3,8 @@
 #include "calibrate/needs.h"
 
 #include "base/memory.h"
-#include "calibrate/fit.h"
 #include "calibrate/means.h"
+#include "calibrate/solver.h"
 
 size_t ce_calibrate_harvest_bytes(const struct ce_calibrate_sizes *sizes, size_t slots)
 {
@@ -25,15 +25,11 @@ size_t ce_calibrate_harvest_bytes(const struct ce_calibrate_sizes *sizes, size_t
 
 size_t ce_calibrate_solver_bytes(struct ce_record_shape shape)
 {
-    struct ce_fit fit;
+    struct ce_solver solver;
     struct ce_arena measure = {0};
 
     ce_arena_measure(&measure);
-    (void)ce_fit_take(&fit, shape.hidden, shape.most_rank, &measure);
-    (void)ce_arena_take(
-        &measure,
-        ce_fit_workspace_bytes(shape.hidden, shape.most_rank, shape.neurons),
-        1);
+    (void)ce_solver_take(&solver, shape, &measure);
     return measure.used;
 }
 

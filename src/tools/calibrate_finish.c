@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "calibrate/solver.h"
 #include "kernels/blas/sgemm.h"
 #include "tools/calibrate.h"
 #include "tools/report.h"
