@@ -221,6 +221,17 @@ static void list_choices(const struct ce_calibrate_outcome *outcome,
     }
 }
 
+/* Which fit keeps so many. */
+static size_t fit_of(const struct ce_calibrate_outcome *outcome, size_t neurons)
+{
+    size_t fit = 0;
+
+    while (outcome->fits.neurons[fit] != neurons) {
+        fit++;
+    }
+    return fit;
+}
+
 static void take_expert(struct ce_calibrate_outcome *outcome,
                         size_t at,
                         const struct ce_allocate_item *item)
@@ -229,7 +240,7 @@ static void take_expert(struct ce_calibrate_outcome *outcome,
 
     expert->chosen = item->choices[item->chosen].rank;
     expert->neurons = item->choices[item->chosen].neurons;
-    expert->fit = item->chosen / (expert->rank + 1);
+    expert->fit = fit_of(outcome, expert->neurons);
     expert->ridge = outcome->ridges[at * outcome->fits.count + expert->fit];
 }
 
