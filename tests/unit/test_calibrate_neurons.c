@@ -187,7 +187,7 @@ static void weights_are_rounded(void **state)
 
 /* ---- rows to a file ---- */
 
-static const struct ce_record_shape shape = {HIDDEN, 2 * RANK, KEPT};
+static const struct ce_record_shape shape = {HIDDEN, (size_t)2 * RANK, KEPT};
 
 static struct ce_harvest harvest = {
     .hidden = HIDDEN,
@@ -348,7 +348,8 @@ static void check_outcome(void **state,
         ce_calibrate_choose(outcome, &(struct ce_calibrate_choice){.rank = 2}, &err),
         CE_OK);
     assert_int_equal(outcome->expert[1].neurons, KEPT);
-    assert_int_equal(outcome->bytes, EXPERTS * 2 * HIDDEN * (1 + 2 * RANK + 3 * KEPT));
+    assert_int_equal(outcome->bytes,
+                     2 * (size_t)EXPERTS * HIDDEN * (1 + 2 * RANK + 3 * KEPT));
     /* The ridge leaves a little, rounding to BF16 a little more. */
     assert_true(layer->chosen[CE_TEXT_HELDOUT] < 1e-4 * dropped);
     assert_true(chosen_error(state, outcome, parts) < 2e-4 * dropped);
