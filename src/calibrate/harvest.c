@@ -17,16 +17,35 @@ static void take_slot(struct ce_harvest *harvest, size_t index, struct ce_arena 
     slot->x = ce_arena_take(arena, CE_HARVEST_ROWS, row);
     slot->y = ce_arena_take(arena, CE_HARVEST_ROWS, row);
     slot->weights = ce_arena_take(arena, CE_HARVEST_ROWS, sizeof(float));
+    if (harvest->neurons.most > 0) {
+        slot->h = ce_arena_take(
+            arena, CE_HARVEST_ROWS, harvest->neurons.most * sizeof(float));
+    }
     for (int set = 0; set < CE_TEXT_SETS; set++) {
         /* With a real arena the last piece tells whether all had room. */
-        (void)ce_moments_take(&slot->moments[set], harvest->hidden, 0, arena);
+        (void)ce_moments_take(
+            &slot->moments[set], harvest->hidden, harvest->neurons.most, arena);
+    }
+}
+
+static void take_neurons(struct ce_harvest *harvest, struct ce_arena *arena)
+{
+    const size_t most = harvest->neurons.most;
+
+    if (most == 0) {
+        return;
+    }
+    (void)ce_neurons_take(&harvest->neurons, arena);
+    harvest->columns = ce_arena_take(arena, most, sizeof(harvest->columns[0]));
+    for (size_t i = 0; harvest->columns != NULL && i < most; i++) {
+        harvest->columns[i] = (uint32_t)i;
     }
 }
 
 bool ce_harvest_take(struct ce_harvest *harvest, struct ce_arena *arena)
 {
     const struct ce_moments sizes = {.hidden = harvest->hidden,
-                                     .inputs = harvest->hidden};
+                                     .inputs = harvest->hidden + harvest->neurons.most};
 
     harvest->scratch_floats = ce_moments_scratch(&sizes, CE_HARVEST_ROWS);
     harvest->slot = ce_arena_take(arena, harvest->slots, sizeof(harvest->slot[0]));
@@ -39,6 +58,7 @@ bool ce_harvest_take(struct ce_harvest *harvest, struct ce_arena *arena)
         ce_arena_take(arena, harvest->threads * harvest->scratch_floats, sizeof(float));
     harvest->own_of =
         ce_arena_take(arena, harvest->experts, sizeof(harvest->own_of[0]));
+    take_neurons(harvest, arena);
     harvest->output_weight = ce_arena_take(arena, harvest->own, sizeof(double));
     harvest->output_sum =
         ce_arena_take(arena, harvest->own * harvest->hidden, sizeof(double));
@@ -57,6 +77,7 @@ void ce_harvest_begin_layer(struct ce_harvest *harvest,
     }
     memset(harvest->output_weight, 0, harvest->own * sizeof(double));
     memset(harvest->output_sum, 0, harvest->own * harvest->hidden * sizeof(double));
+    ce_neurons_clear(&harvest->neurons);
 }
 
 void ce_harvest_begin_group(struct ce_harvest *harvest,
@@ -91,7 +112,10 @@ static enum ce_status add_rows(struct ce_harvest *harvest,
                                          .x_stride = harvest->hidden,
                                          .y = slot->y,
                                          .y_stride = harvest->hidden,
-                                         .weights = slot->weights};
+                                         .weights = slot->weights,
+                                         .h = slot->h,
+                                         .h_stride = harvest->neurons.most,
+                                         .candidates = harvest->columns};
 
     slot->rows = 0;
     if (rows.rows == 0) {
@@ -119,9 +143,10 @@ static void count_rows(struct ce_harvest *harvest, size_t rows)
 {
     const double n = (double)rows;
     const double d = (double)harvest->hidden;
+    const double m = d + (double)harvest->neurons.most;
 
     harvest->rows += rows;
-    harvest->flops += n * d * d + 2.0 * n * d * d; /* xx is symmetric, xy is not */
+    harvest->flops += n * m * m + 2.0 * n * m * d; /* xx is symmetric, xy is not */
 }
 
 static void
@@ -137,6 +162,20 @@ sum_outputs(struct ce_harvest *harvest, size_t expert, const float *y, double a)
     harvest->output_weight[own] += w;
 }
 
+/* Of the chosen neurons of the slot's expert, as the columns of the moments. */
+static void take_activations(const struct ce_harvest *harvest,
+                             const struct ce_harvest_slot *slot,
+                             const float *h)
+{
+    const size_t most = harvest->neurons.most;
+    const size_t own = (size_t)harvest->own_of[slot->expert];
+    float *to = slot->h + slot->rows * most;
+
+    for (size_t i = 0; i < most; i++) {
+        to[i] = h[harvest->neurons.chosen[own * most + i]];
+    }
+}
+
 static void take_row(struct ce_harvest *harvest,
                      struct ce_harvest_slot *slot,
                      const struct ce_expert_run *run,
@@ -147,6 +186,9 @@ static void take_row(struct ce_harvest *harvest,
 
     memcpy(slot->x + slot->rows * d, run->x + row * d, bytes);
     memcpy(slot->y + slot->rows * d, run->y + row * d, bytes);
+    if (harvest->neurons.most > 0) {
+        take_activations(harvest, slot, run->h + row * harvest->neurons.intermediate);
+    }
     slot->weights[slot->rows++] = run->assignment[row].weight;
     if (slot->rows == CE_HARVEST_ROWS) {
         struct ce_error err = {.text = ""};
@@ -175,6 +217,12 @@ static void see(void *context, const struct ce_expert_run *run)
                         run->expert,
                         run->y + i * harvest->hidden,
                         (double)run->assignment[i].weight);
+        }
+        if (harvest->sums_activations) {
+            ce_neurons_add(&harvest->neurons,
+                           (size_t)harvest->own_of[run->expert],
+                           run->h + i * harvest->neurons.intermediate,
+                           (double)run->assignment[i].weight);
         }
         if (index >= 0) {
             take_row(harvest, &harvest->slot[index], run, i);

@@ -14,6 +14,7 @@
 #include "base/arena.h"
 #include "base/status.h"
 #include "calibrate/moments.h"
+#include "calibrate/neurons.h"
 #include "calibrate/text_windows.h"
 #include "moe/experts.h"
 
@@ -28,6 +29,7 @@ struct ce_harvest_slot {
     float *x;       /* [CE_HARVEST_ROWS][hidden] */
     float *y;       /* alike */
     float *weights; /* [CE_HARVEST_ROWS] the router's */
+    float *h;       /* [CE_HARVEST_ROWS][neurons.most] of the chosen neurons */
     struct ce_moments moments[CE_TEXT_SETS];
 };
 
@@ -54,6 +56,12 @@ struct ce_harvest {
     int32_t *own_of;       /* [experts] the place among the rank's own, -1: not here */
     double *output_sum;    /* [own][hidden] */
     double *output_weight; /* [own] */
+
+    /* Of the same rows and experts, while `sums_activations` is set; then the
+     * candidates of the moments. `intermediate` and `most` must be set. */
+    bool sums_activations;
+    struct ce_neurons neurons;
+    uint32_t *columns; /* [neurons.most] 0, 1, ... */
 
     enum ce_status status; /* the first failure */
     struct ce_error err;

@@ -4,9 +4,9 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "calibrate/fit.h"
 #include "calibrate/harvest.h"
 #include "calibrate/means.h"
+#include "calibrate/solver.h"
 #include "calibrate/walk.h"
 #include "comm/collective.h"
 
@@ -14,18 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const double ce_calibrate_ridges[] = {0.003, 0.01, 0.03, 0.1, 0.3, 1.0};
-const size_t ce_calibrate_ridge_count =
-    sizeof(ce_calibrate_ridges) / sizeof(ce_calibrate_ridges[0]);
-
 /* A rank with many experts fits for longer than a step takes. */
 #define FITTING_DEADLINE_FACTOR 30
-
-/* What one thread fits in. */
-struct solver {
-    struct ce_fit fit;
-    void *workspace;
-};
 
 struct layers {
     struct ce_calibrate_run *run;
@@ -33,7 +23,7 @@ struct layers {
     struct ce_walk walk;
     struct ce_harvest harvest;
     struct ce_arena arena;
-    struct solver *solver;      /* [needs.solvers] */
+    struct ce_solver *solver;   /* [needs.solvers] */
     unsigned char *records;     /* this rank's, in the order of its experts */
     unsigned char *all_records; /* [experts] on rank 0 */
     unsigned char *have;        /* [experts] on rank 0 */
@@ -54,27 +44,20 @@ struct layers {
 
 static bool take_solvers(struct layers *layers)
 {
-    const struct ce_record_shape shape = layers->run->shape;
-    const size_t bytes = ce_fit_workspace_bytes(shape.hidden, shape.most_rank, 0);
-    struct ce_arena *arena = &layers->arena;
+    bool taken = true;
 
     for (size_t i = 0; i < layers->run->needs.solvers; i++) {
-        struct solver *solver = &layers->solver[i];
-
-        if (!ce_fit_take(&solver->fit, shape.hidden, shape.most_rank, arena)) {
-            return false;
-        }
-        solver->workspace = ce_arena_take(arena, bytes, 1);
-        if (solver->workspace == NULL) {
-            return false;
-        }
+        taken = taken &&
+                ce_solver_take(&layers->solver[i], layers->run->shape, &layers->arena);
     }
-    return true;
+    return taken;
 }
 
 static size_t arena_bytes(const struct ce_calibrate_run *run, size_t own)
 {
     const struct ce_calibrate_sizes sizes = {.shape = run->shape,
+                                             .intermediate =
+                                                 run->engine->config.intermediate_size,
                                              .experts = run->engine->config.experts,
                                              .own_experts = own,
                                              .threads = (size_t)run->engine->threads};
@@ -185,6 +168,12 @@ static void on_step(void *context)
 
 /* ---- one layer ---- */
 
+/* Passes that it takes: 0 or 1. */
+static size_t chooses_neurons(const struct ce_calibrate_run *run)
+{
+    return run->shape.neurons > 0;
+}
+
 static void list_own(struct layers *layers, size_t layer)
 {
     const struct ce_layer_weights *weights = &layers->engine->weights.layers[layer];
@@ -197,9 +186,11 @@ static void list_own(struct layers *layers, size_t layer)
     }
 }
 
-/* Both sets through the layer; `collects`: what the experts compute is wanted. */
+/* The first `sets` sets through the layer; `collects`: what the experts compute is
+ * wanted. */
 static enum ce_status walk(struct layers *layers,
                            size_t layer,
+                           int sets,
                            bool collects,
                            bool advance,
                            struct ce_error *err)
@@ -214,7 +205,7 @@ static enum ce_status walk(struct layers *layers,
     layers->progress.step = 0;
     engine->moe.work.observer = collects ? ce_harvest_observer(&layers->harvest)
                                          : (struct ce_expert_observer){.see = NULL};
-    for (int set = 0; status == CE_OK && set < CE_TEXT_SETS; set++) {
+    for (int set = 0; status == CE_OK && set < sets; set++) {
         layers->harvest.set = (enum ce_text_set)set;
         status =
             ce_walk_layer(&layers->walk, layer, (enum ce_text_set)set, advance, err);
@@ -228,6 +219,28 @@ static enum ce_status walk(struct layers *layers,
     engine->moe.work.observer.see = NULL;
     counters->collect_ns += layers->harvest.ns - before;
     counters->walk_ns += ce_clock_ns() - since - (layers->harvest.ns - before);
+    return status;
+}
+
+/* The rows to fit through the layer, once more, for the neurons that vary most. */
+static enum ce_status
+choose_neurons(struct layers *layers, size_t layer, struct ce_error *err)
+{
+    const struct ce_expert_weights *experts =
+        layers->engine->weights.layers[layer].experts;
+    struct ce_harvest *harvest = &layers->harvest;
+    enum ce_status status = CE_OK;
+
+    ce_harvest_begin_group(harvest, NULL, 0);
+    layers->progress.pass = 0;
+    layers->measures_outputs = false;
+    harvest->sums_outputs = false;
+    harvest->sums_activations = true;
+    status = walk(layers, layer, CE_TEXT_FIT + 1, true, false, err);
+    harvest->sums_activations = false;
+    for (size_t i = 0; status == CE_OK && i < layers->own_count; i++) {
+        ce_neurons_choose(&harvest->neurons, i, &experts[layers->own[i]]);
+    }
     return status;
 }
 
@@ -260,26 +273,20 @@ static enum ce_status fit_slot(const struct layers *layers,
                                unsigned char *record,
                                struct ce_error *err)
 {
-    const struct ce_harvest_slot *slot = &layers->harvest.slot[index];
-    struct solver *solver = &layers->solver[omp_get_thread_num()];
-    const struct ce_fit_options options = {.most_rank = layers->run->shape.most_rank,
-                                           .ridges = ce_calibrate_ridges,
-                                           .ridge_count = ce_calibrate_ridge_count,
-                                           .layer_mean = layers->layer_mean};
-    enum ce_status status = ce_fit_solve(&solver->fit,
-                                         &slot->moments[CE_TEXT_FIT],
-                                         &slot->moments[CE_TEXT_HELDOUT],
-                                         NULL,
-                                         &options,
-                                         solver->workspace,
-                                         err);
+    const size_t expert = layers->harvest.slot[index].expert;
+    const enum ce_status status =
+        ce_solver_fit(&layers->solver[omp_get_thread_num()],
+                      &layers->harvest,
+                      index,
+                      &layers->engine->weights.layers[layer].experts[expert],
+                      layers->layer_mean,
+                      record,
+                      err);
 
     if (status != CE_OK) {
-        ce_error_prefix(err, "layer %zu, expert %zu", layer, slot->expert);
-        return status;
+        ce_error_prefix(err, "layer %zu, expert %zu", layer, expert);
     }
-    ce_record_write(record, layers->run->shape, slot->expert, &solver->fit);
-    return CE_OK;
+    return status;
 }
 
 /* Fits the group at hand, whose first expert is number `first` of this rank's. */
@@ -320,11 +327,12 @@ run_pass(struct layers *layers, size_t layer, size_t pass, struct ce_error *err)
     const bool is_last = pass + 1 == needs->passes;
     enum ce_status status = CE_OK;
 
-    layers->progress.pass = pass;
+    layers->progress.pass = pass + chooses_neurons(layers->run);
     layers->measures_outputs = pass == 0;
     layers->harvest.sums_outputs = pass == 0;
     ce_harvest_begin_group(&layers->harvest, layers->own + first, count);
-    status = walk(layers, layer, true, is_last && layer < layers->last, err);
+    status =
+        walk(layers, layer, CE_TEXT_SETS, true, is_last && layer < layers->last, err);
     if (status == CE_OK && pass == 0) {
         status = share_means(layers, err);
     }
@@ -414,6 +422,9 @@ solve_layer(struct layers *layers, size_t layer, struct ce_error *err)
 
     list_own(layers, layer);
     ce_harvest_begin_layer(&layers->harvest, layers->own, layers->own_count);
+    if (chooses_neurons(layers->run) > 0) {
+        status = choose_neurons(layers, layer, err);
+    }
     for (size_t pass = 0; status == CE_OK && pass < layers->run->needs.passes; pass++) {
         status = run_pass(layers, layer, pass, err);
     }
@@ -445,6 +456,7 @@ static bool find_last(struct layers *layers)
 static enum ce_status prepare(struct layers *layers, struct ce_error *err)
 {
     const struct ce_calibrate_run *run = layers->run;
+    const size_t own = run->needs.slots * run->needs.passes;
     enum ce_status status =
         ce_walk_open(&layers->walk, layers->engine, run->windows, err);
 
@@ -453,6 +465,10 @@ static enum ce_status prepare(struct layers *layers, struct ce_error *err)
         .experts = layers->engine->config.experts,
         .first_auxiliary = layers->engine->config.top_k - run->compressed,
         .slots = run->needs.slots,
+        .own = own,
+        .neurons = {.intermediate = layers->engine->config.intermediate_size,
+                    .most = run->shape.neurons,
+                    .own = own},
         .threads = (size_t)layers->engine->threads};
     layers->walk.on_step = on_step;
     layers->walk.context = layers;
@@ -471,13 +487,13 @@ static enum ce_status run_layers(struct layers *layers, struct ce_error *err)
         const bool solves = run->solved[layer] == 0;
 
         layers->progress.layer = layer;
-        layers->progress.passes = solves ? run->needs.passes : 1;
+        layers->progress.passes = solves ? run->needs.passes + chooses_neurons(run) : 1;
         layers->progress.pass = 0;
         layers->harvest.tee = layer == run->tee_layer ? run->tee : NULL;
         layers->harvest.tee_context = run->tee_context;
         layers->measures_outputs = false;
         status = solves ? solve_layer(layers, layer, err)
-                        : walk(layers, layer, false, true, err);
+                        : walk(layers, layer, CE_TEXT_SETS, false, true, err);
     }
     return status;
 }

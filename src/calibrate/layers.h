@@ -1,6 +1,7 @@
 /* layers.h - the run of a calibration: layer after layer, all ranks together
  *
  *   for each layer
+ *     to keep neurons: walk the windows to fit; which neurons vary most
  *     walk all windows; the owners of experts add what these compute to moments
  *     the layer's mean of all ranks
  *     every rank fits its experts, a thread an expert
@@ -62,10 +63,6 @@ struct ce_calibrate_run {
     void *progress_context;
     struct ce_calibrate_counters counters; /* what came of it */
 };
-
-/* Relative ridges that a fit chooses from. */
-extern const double ce_calibrate_ridges[];
-extern const size_t ce_calibrate_ridge_count;
 
 /* Errors are those of steps, of the fits (naming layer and expert) and of files. Sets
  * `solved` layer by layer. Collective. */

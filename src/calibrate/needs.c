@@ -3,12 +3,15 @@
 #include "calibrate/needs.h"
 
 #include "base/memory.h"
-#include "calibrate/fit.h"
 #include "calibrate/means.h"
+#include "calibrate/solver.h"
 
 size_t ce_calibrate_harvest_bytes(const struct ce_calibrate_sizes *sizes, size_t slots)
 {
     struct ce_harvest harvest = {.hidden = sizes->shape.hidden,
+                                 .neurons = {.intermediate = sizes->intermediate,
+                                             .most = sizes->shape.neurons,
+                                             .own = sizes->own_experts},
                                  .experts = sizes->experts,
                                  .slots = slots,
                                  .own = sizes->own_experts,
@@ -22,13 +25,11 @@ size_t ce_calibrate_harvest_bytes(const struct ce_calibrate_sizes *sizes, size_t
 
 size_t ce_calibrate_solver_bytes(struct ce_record_shape shape)
 {
-    struct ce_fit fit;
+    struct ce_solver solver;
     struct ce_arena measure = {0};
 
     ce_arena_measure(&measure);
-    (void)ce_fit_take(&fit, shape.hidden, shape.most_rank, &measure);
-    (void)ce_arena_take(
-        &measure, ce_fit_workspace_bytes(shape.hidden, shape.most_rank, 0), 1);
+    (void)ce_solver_take(&solver, shape, &measure);
     return measure.used;
 }
 
@@ -95,7 +96,8 @@ enum ce_status ce_calibrate_needs_find(struct ce_calibrate_needs *needs,
         "calibration needs %.1f MiB a rank beside the model even with one expert at a "
         "time, and %.1f MiB are left: residual stream %.1f (fewer --tokens, more "
         "ranks), "
-        "moments and rows %.1f, fits %.1f (a lower --most-rank), solving %.1f (fewer "
+        "moments and rows %.1f, fits %.1f (a lower --most-rank or --neurons), solving "
+        "%.1f (fewer "
         "OMP_NUM_THREADS), tokens %.1f",
         mebibytes(needs->total),
         mebibytes(limit),

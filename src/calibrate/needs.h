@@ -21,6 +21,7 @@
 /* What it depends on. */
 struct ce_calibrate_sizes {
     struct ce_record_shape shape;
+    size_t intermediate;
     size_t experts;     /* of a layer */
     size_t own_experts; /* of this rank, the most of any layer */
     size_t own_tokens;

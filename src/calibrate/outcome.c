@@ -11,6 +11,12 @@ static size_t ranks_of(const struct ce_calibrate_outcome *outcome)
     return outcome->shape.most_rank + 1;
 }
 
+/* Errors of one expert. */
+static size_t curve_of(const struct ce_calibrate_outcome *outcome)
+{
+    return outcome->fits.count * ranks_of(outcome);
+}
+
 static size_t
 index_of(const struct ce_calibrate_outcome *outcome, size_t layer, size_t e)
 {
@@ -22,22 +28,23 @@ index_of(const struct ce_calibrate_outcome *outcome, size_t layer, size_t e)
 static enum ce_status take(struct ce_calibrate_outcome *outcome, struct ce_error *err)
 {
     const size_t all = outcome->layers * outcome->experts;
-    const size_t ranks = ranks_of(outcome);
+    const size_t curve = curve_of(outcome);
     bool taken = true;
 
     outcome->layer = calloc(outcome->layers, sizeof(outcome->layer[0]));
     outcome->expert = calloc(all, sizeof(outcome->expert[0]));
-    outcome->expected = calloc(all * ranks, sizeof(double));
+    outcome->expected = calloc(all * curve, sizeof(double));
+    outcome->ridges = calloc(all * outcome->fits.count, sizeof(double));
     for (int set = 0; set < CE_TEXT_SETS; set++) {
-        outcome->errors[set] = calloc(all * ranks, sizeof(double));
+        outcome->errors[set] = calloc(all * curve, sizeof(double));
         taken = taken && outcome->errors[set] != NULL;
         for (size_t l = 0; outcome->layer != NULL && l < outcome->layers; l++) {
-            outcome->layer[l].error[set] = calloc(ranks, sizeof(double));
+            outcome->layer[l].error[set] = calloc(curve, sizeof(double));
             taken = taken && outcome->layer[l].error[set] != NULL;
         }
     }
     if (!taken || outcome->layer == NULL || outcome->expert == NULL ||
-        outcome->expected == NULL) {
+        outcome->expected == NULL || outcome->ridges == NULL) {
         return ce_fail(err, CE_ERR_NOMEM, "no memory for the error curves");
     }
     return CE_OK;
@@ -54,19 +61,19 @@ void ce_calibrate_outcome_free(struct ce_calibrate_outcome *outcome)
     free(outcome->layer);
     free(outcome->expert);
     free(outcome->expected);
+    free(outcome->ridges);
     *outcome = (struct ce_calibrate_outcome){0};
 }
 
-static void add_fit(struct ce_calibrate_outcome *outcome,
-                    size_t layer,
-                    size_t expert,
-                    const struct ce_fit *fit)
+/* What is the same for all fits of an expert. */
+static void add_expert(struct ce_calibrate_outcome *outcome,
+                       size_t layer,
+                       size_t expert,
+                       const struct ce_fit *fit)
 {
-    const size_t ranks = ranks_of(outcome);
-    const size_t at = index_of(outcome, layer, expert);
     struct ce_outcome_layer *whole = &outcome->layer[layer];
 
-    outcome->expert[at] =
+    outcome->expert[index_of(outcome, layer, expert)] =
         (struct ce_outcome_expert){.status = fit->status,
                                    .rows = fit->rows,
                                    .heldout_rows = fit->heldout_rows,
@@ -76,6 +83,19 @@ static void add_fit(struct ce_calibrate_outcome *outcome,
     whole->statuses[fit->status]++;
     whole->dropped[CE_TEXT_FIT] += fit->total;
     whole->dropped[CE_TEXT_HELDOUT] += fit->heldout_total;
+}
+
+static void add_fit(struct ce_calibrate_outcome *outcome,
+                    size_t layer,
+                    size_t expert,
+                    size_t index,
+                    const struct ce_fit *fit)
+{
+    const size_t ranks = ranks_of(outcome);
+    const size_t at = index_of(outcome, layer, expert) * outcome->fits.count + index;
+    struct ce_outcome_layer *whole = &outcome->layer[layer];
+
+    outcome->ridges[at] = fit->ridge;
     for (size_t r = 0; r < ranks; r++) {
         const size_t rank = r < fit->rank ? r : fit->rank;
         const double error[CE_TEXT_SETS] = {fit->error[rank], fit->heldout_error[rank]};
@@ -83,9 +103,36 @@ static void add_fit(struct ce_calibrate_outcome *outcome,
         outcome->expected[at * ranks + r] = ce_fit_expected_error(fit, rank);
         for (int set = 0; set < CE_TEXT_SETS; set++) {
             outcome->errors[set][at * ranks + r] = error[set];
-            whole->error[set][r] += error[set];
+            whole->error[set][index * ranks + r] += error[set];
         }
     }
+}
+
+static enum ce_status read_expert(struct ce_calibrate_outcome *outcome,
+                                  const struct ce_parts *parts,
+                                  size_t layer,
+                                  size_t expert,
+                                  void *record,
+                                  struct ce_error *err)
+{
+    enum ce_status status = CE_OK;
+
+    for (size_t i = 0; status == CE_OK && i < outcome->fits.count; i++) {
+        struct ce_fit fit;
+
+        status = ce_record_read(&fit, record, parts->shape, expert, i, err);
+        if (status == CE_OK && i == 0) {
+            add_expert(outcome, layer, expert, &fit);
+        } else if (status == CE_OK &&
+                   fit.rank != outcome->expert[index_of(outcome, layer, expert)].rank) {
+            status = ce_fail(
+                err, CE_ERR_FORMAT, "the fits of expert %zu differ in rank", expert);
+        }
+        if (status == CE_OK) {
+            add_fit(outcome, layer, expert, i, &fit);
+        }
+    }
+    return status;
 }
 
 static enum ce_status read_layer(struct ce_calibrate_outcome *outcome,
@@ -101,12 +148,8 @@ static enum ce_status read_layer(struct ce_calibrate_outcome *outcome,
         outcome->layer[layer].moe_out[set] = part.facts.moe_out[set];
     }
     for (size_t e = 0; status == CE_OK && e < outcome->experts; e++) {
-        struct ce_fit fit;
-
-        status = ce_record_read(&fit, part.records + e * record, parts->shape, e, err);
-        if (status == CE_OK) {
-            add_fit(outcome, layer, e, &fit);
-        } else {
+        status = read_expert(outcome, parts, layer, e, part.records + e * record, err);
+        if (status != CE_OK) {
             ce_error_prefix(err, "%s: layer %zu", parts->dir, layer);
         }
     }
@@ -120,8 +163,10 @@ enum ce_status ce_calibrate_outcome_read(struct ce_calibrate_outcome *outcome,
 {
     enum ce_status status = CE_OK;
 
-    *outcome = (struct ce_calibrate_outcome){
-        .layers = parts->layers, .experts = parts->experts, .shape = parts->shape};
+    *outcome = (struct ce_calibrate_outcome){.layers = parts->layers,
+                                             .experts = parts->experts,
+                                             .shape = parts->shape,
+                                             .fits = ce_record_fits(parts->shape)};
     status = take(outcome, err);
     for (size_t l = 0; status == CE_OK && l < outcome->layers; l++) {
         status = read_layer(outcome, parts, l, err);
@@ -129,7 +174,7 @@ enum ce_status ce_calibrate_outcome_read(struct ce_calibrate_outcome *outcome,
     return status;
 }
 
-/* ---- ranks ---- */
+/* ---- ranks and neurons ---- */
 
 /* One over what truncating the layer costs, see README.md. */
 static double layer_factor(const struct ce_outcome_layer *layer)
@@ -139,6 +184,16 @@ static double layer_factor(const struct ce_outcome_layer *layer)
     return sum > 0 ? 1.0 / sum : 1.0;
 }
 
+/* Fits that an expert may be given: one that is a constant, of the layer's mean in
+ * part, has no rows to say which neurons it needs. */
+static size_t fits_of(const struct ce_calibrate_outcome *outcome, size_t at)
+{
+    const enum ce_fit_status status = outcome->expert[at].status;
+
+    return status == CE_FIT_CONSTANT || status == CE_FIT_UNSEEN ? 1
+                                                                : outcome->fits.count;
+}
+
 static void list_choices(const struct ce_calibrate_outcome *outcome,
                          size_t layer,
                          size_t expert,
@@ -146,34 +201,66 @@ static void list_choices(const struct ce_calibrate_outcome *outcome,
                          struct ce_allocate_item *item)
 {
     const size_t at = index_of(outcome, layer, expert);
+    const double *expected = outcome->expected + at * curve_of(outcome);
+    const size_t own_ranks = outcome->expert[at].rank + 1;
+    const size_t fits = fits_of(outcome, at);
 
     *item = (struct ce_allocate_item){.choices = choices,
-                                      .count = outcome->expert[at].rank + 1,
+                                      .count = fits * own_ranks,
                                       .factor = layer_factor(&outcome->layer[layer])};
-    for (size_t r = 0; r < item->count; r++) {
-        choices[r] = (struct ce_allocate_choice){
-            .bytes = ce_allocate_bytes(outcome->shape.hidden, r, 0),
-            .error = outcome->expected[at * ranks_of(outcome) + r],
-            .rank = r};
+    for (size_t i = 0; i < fits; i++) {
+        for (size_t r = 0; r < own_ranks; r++) {
+            const size_t neurons = outcome->fits.neurons[i];
+
+            choices[i * own_ranks + r] = (struct ce_allocate_choice){
+                .bytes = ce_allocate_bytes(outcome->shape.hidden, r, neurons),
+                .error = expected[i * ranks_of(outcome) + r],
+                .rank = r,
+                .neurons = neurons};
+        }
     }
+}
+
+/* Which fit keeps so many. */
+static size_t fit_of(const struct ce_calibrate_outcome *outcome, size_t neurons)
+{
+    size_t fit = 0;
+
+    while (outcome->fits.neurons[fit] != neurons) {
+        fit++;
+    }
+    return fit;
+}
+
+static void take_expert(struct ce_calibrate_outcome *outcome,
+                        size_t at,
+                        const struct ce_allocate_item *item)
+{
+    struct ce_outcome_expert *expert = &outcome->expert[at];
+
+    expert->chosen = item->choices[item->chosen].rank;
+    expert->neurons = item->choices[item->chosen].neurons;
+    expert->fit = fit_of(outcome, expert->neurons);
+    expert->ridge = outcome->ridges[at * outcome->fits.count + expert->fit];
 }
 
 static void take_chosen(struct ce_calibrate_outcome *outcome,
                         const struct ce_allocate_item *items)
 {
-    const size_t ranks = ranks_of(outcome);
-
     for (size_t l = 0; l < outcome->layers; l++) {
         struct ce_outcome_layer *layer = &outcome->layer[l];
 
-        for (int set = 0; set < CE_TEXT_SETS; set++) {
-            layer->chosen[set] = 0;
-            for (size_t e = 0; e < outcome->experts; e++) {
-                const size_t at = index_of(outcome, l, e);
+        layer->chosen[CE_TEXT_FIT] = layer->chosen[CE_TEXT_HELDOUT] = 0;
+        for (size_t e = 0; e < outcome->experts; e++) {
+            const size_t at = index_of(outcome, l, e);
+            const struct ce_outcome_expert *expert = &outcome->expert[at];
 
-                outcome->expert[at].chosen = items[at].choices[items[at].chosen].rank;
+            take_expert(outcome, at, &items[at]);
+            for (int set = 0; set < CE_TEXT_SETS; set++) {
                 layer->chosen[set] +=
-                    outcome->errors[set][at * ranks + outcome->expert[at].chosen];
+                    outcome
+                        ->errors[set][at * curve_of(outcome) +
+                                      expert->fit * ranks_of(outcome) + expert->chosen];
             }
         }
     }
@@ -184,9 +271,9 @@ enum ce_status ce_calibrate_choose(struct ce_calibrate_outcome *outcome,
                                    struct ce_error *err)
 {
     const size_t all = outcome->layers * outcome->experts;
-    const size_t ranks = ranks_of(outcome);
+    const size_t curve = curve_of(outcome);
     struct ce_allocate_item *items = calloc(all, sizeof(*items));
-    struct ce_allocate_choice *choices = calloc(all * ranks, sizeof(*choices));
+    struct ce_allocate_choice *choices = calloc(all * curve, sizeof(*choices));
     struct ce_allocate_sum sum = {0};
     enum ce_status status = CE_OK;
 
@@ -197,13 +284,13 @@ enum ce_status ce_calibrate_choose(struct ce_calibrate_outcome *outcome,
         list_choices(outcome,
                      i / outcome->experts,
                      i % outcome->experts,
-                     choices + i * ranks,
+                     choices + i * curve,
                      &items[i]);
     }
     if (status == CE_OK && choice->budget > 0) {
         status = ce_allocate_budget(items, all, choice->budget, &sum, err);
     } else if (status == CE_OK) {
-        ce_allocate_uniform(items, all, choice->rank, 0, &sum);
+        ce_allocate_uniform(items, all, choice->rank, outcome->shape.neurons, &sum);
     }
     if (status == CE_OK) {
         take_chosen(outcome, items);
@@ -216,6 +303,31 @@ enum ce_status ce_calibrate_choose(struct ce_calibrate_outcome *outcome,
 
 /* ---- the file ---- */
 
+static enum ce_status add_to_file(const struct ce_calibrate_outcome *outcome,
+                                  struct ce_record_shape shape,
+                                  size_t layer,
+                                  size_t expert,
+                                  void *record,
+                                  struct ce_compressed_file *file,
+                                  struct ce_error *err)
+{
+    const struct ce_outcome_expert *chosen =
+        &outcome->expert[index_of(outcome, layer, expert)];
+    const struct ce_record_neurons weights = ce_record_neurons(record, shape);
+    const struct ce_compressed_file_neurons neurons = {.count = chosen->neurons,
+                                                       .gate = weights.gate,
+                                                       .up = weights.up,
+                                                       .down = weights.down};
+    struct ce_fit fit;
+    enum ce_status status =
+        ce_record_read(&fit, record, shape, expert, chosen->fit, err);
+
+    return status == CE_OK
+               ? ce_compressed_file_add(
+                     file, layer, expert, &fit, chosen->chosen, &neurons, err)
+               : status;
+}
+
 static enum ce_status add_layer(const struct ce_calibrate_outcome *outcome,
                                 const struct ce_parts *parts,
                                 size_t layer,
@@ -227,13 +339,8 @@ static enum ce_status add_layer(const struct ce_calibrate_outcome *outcome,
     enum ce_status status = ce_parts_read(parts, layer, &part, err);
 
     for (size_t e = 0; status == CE_OK && e < outcome->experts; e++) {
-        const size_t rank = outcome->expert[index_of(outcome, layer, e)].chosen;
-        struct ce_fit fit;
-
-        status = ce_record_read(&fit, part.records + e * record, parts->shape, e, err);
-        if (status == CE_OK) {
-            status = ce_compressed_file_add(file, layer, e, &fit, rank, NULL, err);
-        }
+        status = add_to_file(
+            outcome, parts->shape, layer, e, part.records + e * record, file, err);
     }
     ce_part_free(&part);
     return status;

@@ -1,6 +1,6 @@
 /* outcome.h - from the parts of all layers to one file of compressed experts
  *
- *   parts ─► error curves ─► a rank an expert ─► compressed.safetensors
+ *   parts ─► error curves ─► a rank and neurons an expert ─► compressed.safetensors
  *
  * Of the parts one is in memory at a time. For one rank.
  */
@@ -24,9 +24,11 @@ struct ce_outcome_expert {
     size_t rows;
     size_t heldout_rows;
     double effective_rows;
-    double ridge;
-    size_t rank;   /* the most that was fitted */
-    size_t chosen; /* by ce_calibrate_choose */
+    double ridge;   /* of the chosen fit */
+    size_t rank;    /* the most that was fitted */
+    size_t chosen;  /* by ce_calibrate_choose */
+    size_t neurons; /* kept, likewise */
+    size_t fit;     /* of the record, that has so many */
 };
 
 /* Weighted squared errors, summed over the layer's experts: how far what a token's
@@ -34,8 +36,8 @@ struct ce_outcome_expert {
 struct ce_outcome_layer {
     double moe_out[CE_TEXT_SETS]; /* sum of |moe_out|^2 */
     double dropped[CE_TEXT_SETS]; /* the error of truncation */
-    double *error[CE_TEXT_SETS];  /* [most_rank + 1], of a uniform rank */
-    double chosen[CE_TEXT_SETS];  /* of the chosen ranks */
+    double *error[CE_TEXT_SETS];  /* [fits][most_rank + 1], of a uniform rank */
+    double chosen[CE_TEXT_SETS];  /* of the chosen ranks and neurons */
     size_t statuses[CE_FIT_STATUSES];
 };
 
@@ -43,10 +45,12 @@ struct ce_calibrate_outcome {
     size_t layers;
     size_t experts;
     struct ce_record_shape shape;
+    struct ce_record_fits fits;
     struct ce_outcome_layer *layer;   /* [layers] */
     struct ce_outcome_expert *expert; /* [layers][experts] */
-    double *expected;                 /* [layers][experts][most_rank + 1] */
+    double *expected;                 /* [layers][experts][fits.count][most_rank + 1] */
     double *errors[CE_TEXT_SETS];     /* alike, as measured */
+    double *ridges;                   /* [layers][experts][fits.count] */
     uint64_t bytes;                   /* of the chosen */
 };
 
@@ -58,9 +62,10 @@ ce_calibrate_outcome_read(struct ce_calibrate_outcome *outcome,
                           struct ce_error *err);
 void ce_calibrate_outcome_free(struct ce_calibrate_outcome *outcome);
 
-/* How ranks are chosen. */
+/* How ranks and kept neurons are chosen. */
 struct ce_calibrate_choice {
-    size_t rank;     /* of all experts, if there is no budget */
+    size_t rank;     /* of all experts, if there is no budget: then they keep all the
+                        neurons of the shape, but for those with rows for a constant */
     uint64_t budget; /* bytes of the file's values; 0: none */
 };
 
@@ -72,7 +77,7 @@ ce_calibrate_choose(struct ce_calibrate_outcome *outcome,
                     const struct ce_calibrate_choice *choice,
                     struct ce_error *err);
 
-/* Writes the file of the chosen ranks, atomically. */
+/* Writes the file of the chosen ranks and neurons, atomically. */
 CE_MUST_CHECK enum ce_status
 ce_calibrate_write(const struct ce_calibrate_outcome *outcome,
                    const struct ce_parts *parts,

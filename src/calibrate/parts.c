@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define MAGIC     "cemoecal"
-#define VERSION   1
+#define VERSION   2
 #define JOB_NAME  "job"
 #define JOB_LIMIT ((size_t)1 << 20)
 
@@ -24,6 +24,7 @@ struct head {
     uint64_t experts;
     uint64_t hidden;
     uint64_t most_rank;
+    uint64_t neurons;
     double moe_out[CE_TEXT_SETS];
 };
 
@@ -150,7 +151,8 @@ static struct head make_head(const struct ce_parts *parts, size_t layer)
                         .layer = layer,
                         .experts = parts->experts,
                         .hidden = parts->shape.hidden,
-                        .most_rank = parts->shape.most_rank};
+                        .most_rank = parts->shape.most_rank,
+                        .neurons = parts->shape.neurons};
 
     memcpy(head.magic, MAGIC, sizeof(head.magic));
     return head;

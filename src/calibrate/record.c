@@ -1,4 +1,4 @@
-/* record.c - a fit to bytes and back */
+/* record.c - fits to bytes and back */
 
 #include "calibrate/record.h"
 
@@ -9,6 +9,7 @@ struct head {
     uint64_t expert;
     uint64_t hidden;
     uint64_t most_rank;
+    uint64_t neurons;
     uint64_t status;
     uint64_t rank;
     uint64_t regularised;
@@ -23,7 +24,7 @@ struct head {
     double heldout_total;
 };
 
-/* Where the arrays of a record begin. */
+/* Where the arrays of a fit begin. */
 struct layout {
     size_t error;
     size_t heldout_error;
@@ -55,16 +56,49 @@ static struct layout find_layout(struct ce_record_shape shape)
     return layout;
 }
 
-size_t ce_record_bytes(struct ce_record_shape shape)
+struct ce_record_fits ce_record_fits(struct ce_record_shape shape)
 {
-    return find_layout(shape).end;
+    const size_t neurons[CE_RECORD_MOST_FITS] = {
+        0, shape.neurons / 4, shape.neurons / 2, shape.neurons};
+    struct ce_record_fits fits = {.count = 0};
+
+    for (size_t i = 0; i < CE_RECORD_MOST_FITS; i++) {
+        if (i == 0 || neurons[i] > neurons[i - 1]) {
+            fits.neurons[fits.count++] = neurons[i];
+        }
+    }
+    return fits;
 }
 
-static struct head head_of(const struct ce_fit *fit, size_t expert)
+static size_t neurons_bytes(struct ce_record_shape shape)
+{
+    return whole_words(shape.neurons * shape.hidden * sizeof(float));
+}
+
+size_t ce_record_bytes(struct ce_record_shape shape)
+{
+    return ce_record_fits(shape).count * find_layout(shape).end +
+           3 * neurons_bytes(shape);
+}
+
+struct ce_record_neurons ce_record_neurons(void *record, struct ce_record_shape shape)
+{
+    unsigned char *gate =
+        (unsigned char *)record + ce_record_bytes(shape) - 3 * neurons_bytes(shape);
+    unsigned char *up = gate + neurons_bytes(shape);
+    unsigned char *down = up + neurons_bytes(shape);
+
+    return (struct ce_record_neurons){.gate = (float *)(void *)gate,
+                                      .up = (float *)(void *)up,
+                                      .down = (float *)(void *)down};
+}
+
+static struct head head_of(const struct ce_fit *fit, size_t expert, size_t neurons)
 {
     return (struct head){.expert = expert,
                          .hidden = fit->hidden,
                          .most_rank = fit->most_rank,
+                         .neurons = neurons,
                          .status = (uint64_t)fit->status,
                          .rank = fit->rank,
                          .regularised = fit->regularised,
@@ -82,14 +116,15 @@ static struct head head_of(const struct ce_fit *fit, size_t expert)
 void ce_record_write(void *record,
                      struct ce_record_shape shape,
                      size_t expert,
+                     size_t index,
                      const struct ce_fit *fit)
 {
-    const struct head head = head_of(fit, expert);
+    const struct head head = head_of(fit, expert, ce_record_fits(shape).neurons[index]);
     const struct layout at = find_layout(shape);
     const size_t errors = (fit->rank + 1) * sizeof(double);
     const size_t maps = fit->rank * shape.hidden * sizeof(float);
     const size_t means = shape.hidden * sizeof(float);
-    unsigned char *bytes = record;
+    unsigned char *bytes = (unsigned char *)record + index * at.end;
 
     memset(bytes, 0, at.end); /* what is not valid has no bits of its own */
     memcpy(bytes, &head, sizeof(head));
@@ -101,13 +136,15 @@ void ce_record_write(void *record,
     memcpy(bytes + at.mean_y, fit->mean_y, means);
 }
 
-static bool
-head_is_good(const struct head *head, struct ce_record_shape shape, size_t expert)
+static bool head_is_good(const struct head *head,
+                         struct ce_record_shape shape,
+                         size_t expert,
+                         size_t neurons)
 {
     return head->expert == expert && head->hidden == shape.hidden &&
-           head->most_rank == shape.most_rank && head->status <= CE_FIT_UNSEEN &&
-           head->rank <= shape.most_rank && isfinite(head->ridge) &&
-           isfinite(head->weight) && isfinite(head->total) &&
+           head->most_rank == shape.most_rank && head->neurons == neurons &&
+           head->status <= CE_FIT_UNSEEN && head->rank <= shape.most_rank &&
+           isfinite(head->ridge) && isfinite(head->weight) && isfinite(head->total) &&
            isfinite(head->effective_rows) && isfinite(head->heldout_weight) &&
            isfinite(head->heldout_effective_rows) && isfinite(head->heldout_total);
 }
@@ -126,14 +163,15 @@ enum ce_status ce_record_read(struct ce_fit *fit,
                               void *record,
                               struct ce_record_shape shape,
                               size_t expert,
+                              size_t index,
                               struct ce_error *err)
 {
     const struct layout at = find_layout(shape);
-    unsigned char *bytes = record;
+    unsigned char *bytes = (unsigned char *)record + index * at.end;
     struct head head;
 
-    memcpy(&head, record, sizeof(head));
-    if (!head_is_good(&head, shape, expert)) {
+    memcpy(&head, bytes, sizeof(head));
+    if (!head_is_good(&head, shape, expert, ce_record_fits(shape).neurons[index])) {
         return ce_fail(err,
                        CE_ERR_FORMAT,
                        "the fit of expert %zu is none, or of another shape",

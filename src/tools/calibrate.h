@@ -49,6 +49,7 @@ struct ce_calibrate_values {
     size_t rank; /* SIZE_MAX: not given */
     const char *budget;
     size_t most_rank; /* 0: not given */
+    size_t neurons;
     const char *out;
     const char *parts;
     bool keep_parts;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "calibrate/solver.h"
 #include "kernels/blas/sgemm.h"
 #include "tools/calibrate.h"
 #include "tools/report.h"
@@ -14,12 +15,13 @@
 
 /* ---- the file ---- */
 
-enum { PROVENANCE = 9, TEXT_CHARS = 128 };
+enum { PROVENANCE = 10, TEXT_CHARS = 128 };
 
-/* Where the file comes from: nothing that differs from run to run. */
-static void describe(const struct ce_calibrate_job *job,
-                     char text[PROVENANCE][TEXT_CHARS],
-                     struct ce_safetensors_text *pairs)
+/* Where the file comes from: nothing that differs from run to run. Gives how many; the
+ * last is for kept neurons only. */
+static size_t describe(const struct ce_calibrate_job *job,
+                       char text[PROVENANCE][TEXT_CHARS],
+                       struct ce_safetensors_text *pairs)
 {
     static const char *const keys[PROVENANCE] = {"program",
                                                  "text",
@@ -29,7 +31,8 @@ static void describe(const struct ce_calibrate_job *job,
                                                  "ridges",
                                                  "ranks",
                                                  "most_rank",
-                                                 "weights"};
+                                                 "weights",
+                                                 "neurons"};
     const struct ce_text_windows *windows = &job->windows;
     size_t used = 0;
 
@@ -57,9 +60,11 @@ static void describe(const struct ce_calibrate_job *job,
                    TEXT_CHARS,
                    "%s",
                    ce_weight_format_name(job->session.engine->formats.experts));
+    (void)snprintf(text[9], TEXT_CHARS, "%zu", job->layers.shape.neurons);
     for (size_t i = 0; i < PROVENANCE; i++) {
         pairs[i] = (struct ce_safetensors_text){keys[i], text[i]};
     }
+    return job->layers.shape.neurons > 0 ? PROVENANCE : PROVENANCE - 1;
 }
 
 static enum ce_status write_file(const struct ce_calibrate_job *job,
@@ -67,14 +72,14 @@ static enum ce_status write_file(const struct ce_calibrate_job *job,
 {
     char text[PROVENANCE][TEXT_CHARS];
     struct ce_safetensors_text pairs[PROVENANCE];
+    const size_t count = describe(job, text, pairs);
     const struct ce_compressed_file_facts facts = {
         .n_ce = job->layers.compressed,
         .fingerprint =
             ce_weights_fingerprint(&job->session.engine->weights, &job->config),
         .provenance = pairs,
-        .provenance_count = PROVENANCE};
+        .provenance_count = count};
 
-    describe(job, text, pairs);
     return ce_calibrate_write(
         &job->outcome, &job->parts, job->values->out, &facts, err);
 }
@@ -157,22 +162,44 @@ static double relative(double error, double of)
     return of > 0 ? error / of : 0.0;
 }
 
-static json_t *describe_errors(const struct ce_outcome_layer *layer,
-                               enum ce_text_set set,
-                               size_t most_rank)
+/* By rank, with the neurons of fit number `index` kept. */
+static json_t *describe_curve(const struct ce_calibrate_outcome *outcome,
+                              const struct ce_outcome_layer *layer,
+                              enum ce_text_set set,
+                              size_t index)
+{
+    const size_t ranks = outcome->shape.most_rank + 1;
+    const double *error = layer->error[set] + index * ranks;
+    json_t *curve = json_array();
+
+    for (size_t r = 0; r < ranks; r++) {
+        json_array_append_new(curve,
+                              json_real(relative(error[r], layer->moe_out[set])));
+    }
+    return curve;
+}
+
+static json_t *describe_errors(const struct ce_calibrate_outcome *outcome,
+                               const struct ce_outcome_layer *layer,
+                               enum ce_text_set set)
 {
     json_t *object = json_object();
-    json_t *curve = json_array();
+    json_t *others = json_array();
 
     json_object_set_new(object, "moe_out", json_real(layer->moe_out[set]));
     json_object_set_new(object,
                         "truncated",
                         json_real(relative(layer->dropped[set], layer->moe_out[set])));
-    for (size_t r = 0; r <= most_rank; r++) {
-        json_array_append_new(
-            curve, json_real(relative(layer->error[set][r], layer->moe_out[set])));
+    json_object_set_new(object, "by_rank", describe_curve(outcome, layer, set, 0));
+    for (size_t i = 1; i < outcome->fits.count; i++) {
+        json_array_append_new(others,
+                              json_pack("{s:I, s:o}",
+                                        "neurons",
+                                        (json_int_t)outcome->fits.neurons[i],
+                                        "by_rank",
+                                        describe_curve(outcome, layer, set, i)));
     }
-    json_object_set_new(object, "by_rank", curve);
+    json_object_set_new(object, "by_neurons", others);
     json_object_set_new(
         object, "chosen", json_real(relative(layer->chosen[set], layer->moe_out[set])));
     return object;
@@ -180,7 +207,7 @@ static json_t *describe_errors(const struct ce_outcome_layer *layer,
 
 static json_t *describe_expert(const struct ce_outcome_expert *expert)
 {
-    return json_pack("{s:s, s:I, s:I, s:f, s:f, s:I, s:I}",
+    return json_pack("{s:s, s:I, s:I, s:f, s:f, s:I, s:I, s:I}",
                      "status",
                      ce_fit_status_name(expert->status),
                      "rows",
@@ -194,7 +221,9 @@ static json_t *describe_expert(const struct ce_outcome_expert *expert)
                      "fitted_rank",
                      (json_int_t)expert->rank,
                      "rank",
-                     (json_int_t)expert->chosen);
+                     (json_int_t)expert->chosen,
+                     "neurons",
+                     (json_int_t)expert->neurons);
 }
 
 static json_t *describe_layers(const struct ce_calibrate_outcome *outcome)
@@ -209,9 +238,7 @@ static json_t *describe_layers(const struct ce_calibrate_outcome *outcome)
         for (int set = 0; set < CE_TEXT_SETS; set++) {
             json_object_set_new(object,
                                 ce_text_set_name((enum ce_text_set)set),
-                                describe_errors(layer,
-                                                (enum ce_text_set)set,
-                                                outcome->shape.most_rank));
+                                describe_errors(outcome, layer, (enum ce_text_set)set));
         }
         for (size_t e = 0; e < outcome->experts; e++) {
             json_array_append_new(
@@ -243,6 +270,7 @@ static json_t *describe_result(const struct ce_calibrate_job *job)
         return object;
     }
     ce_json_set_integer(object, "most_rank", outcome->shape.most_rank);
+    ce_json_set_integer(object, "neurons", outcome->shape.neurons);
     if (job->choice.budget > 0) {
         ce_json_set_integer(object, "budget", job->choice.budget);
     } else {
@@ -356,7 +384,9 @@ static void print_head(const struct ce_calibrate_outcome *outcome)
         (void)snprintf(name, sizeof(name), "rank %zu", r);
         (void)printf("  %8s", name);
     }
-    (void)printf("  %8s  mean rank\n", "chosen");
+    (void)printf("  %8s  mean rank%s\n",
+                 "chosen",
+                 outcome->shape.neurons > 0 ? "  mean neurons" : "");
 }
 
 static void print_layer(const struct ce_calibrate_outcome *outcome,
@@ -367,17 +397,26 @@ static void print_layer(const struct ce_calibrate_outcome *outcome,
     const size_t most = outcome->shape.most_rank;
     const double all = layer->moe_out[set];
     double ranks = 0.0;
+    double neurons = 0.0;
 
     for (size_t e = 0; e < outcome->experts; e++) {
-        ranks += (double)outcome->expert[index * outcome->experts + e].chosen;
+        const struct ce_outcome_expert *expert =
+            &outcome->expert[index * outcome->experts + e];
+
+        ranks += (double)expert->chosen;
+        neurons += (double)expert->neurons;
     }
     (void)printf("%5zu  %9.5f", index, relative(layer->dropped[set], all));
     for (size_t r = 0; r != SIZE_MAX; r = next_rank(r, most)) {
         (void)printf("  %8.5f", relative(layer->error[set][r], all));
     }
-    (void)printf("  %8.5f  %9.1f\n",
+    (void)printf("  %8.5f  %9.1f",
                  relative(layer->chosen[set], all),
                  ranks / (double)outcome->experts);
+    if (outcome->shape.neurons > 0) {
+        (void)printf("  %12.1f", neurons / (double)outcome->experts);
+    }
+    (void)printf("\n");
 }
 
 static int print_table(const struct ce_calibrate_job *job)

@@ -127,8 +127,17 @@ static enum ce_status choose_ranks(struct ce_calibrate_job *job, struct ce_error
                     job->choice.rank > d ? job->choice.rank : values->most_rank,
                     d);
     }
+    if (status == CE_OK && values->neurons > job->config.intermediate_size) {
+        status =
+            ce_fail(err,
+                    CE_ERR_ARG,
+                    "--neurons %zu is over the %zu that an expert of the model has",
+                    values->neurons,
+                    job->config.intermediate_size);
+    }
     most = most > d ? d : most;
-    job->layers.shape = (struct ce_record_shape){d, most > 0 ? most : 1};
+    job->layers.shape =
+        (struct ce_record_shape){d, most > 0 ? most : 1, values->neurons};
     return status;
 }
 
@@ -221,13 +230,14 @@ static char *describe_work(const struct ce_calibrate_job *job, const char *compr
         (void)snprintf(ridge, sizeof(ridge), "ridge=%.17g\n", values->ridge);
     }
     return asprintf(&text,
-                    "%s=%zu\nkind=%s\n%smost-rank=%zu\nwindow=%zu\nheldout-every=%zu\n"
-                    "text-tokens=%zu\ntext=%016" PRIx64 "\n",
+                    "%s=%zu\nkind=%s\n%smost-rank=%zu\nneurons=%zu\nwindow=%zu\n"
+                    "heldout-every=%zu\ntext-tokens=%zu\ntext=%016" PRIx64 "\n",
                     compressed,
                     job->layers.compressed,
                     values->kind,
                     ridge,
                     job->layers.shape.most_rank,
+                    job->layers.shape.neurons,
                     values->window,
                     values->heldout_every,
                     job->windows.tokens[CE_TEXT_FIT] +
@@ -235,6 +245,24 @@ static char *describe_work(const struct ce_calibrate_job *job, const char *compr
                     job->text_hash) < 0
                ? NULL
                : text;
+}
+
+/* Rows of packed panels would have to be taken apart, and their experts round inputs.
+ */
+static enum ce_status check_neurons(const struct ce_calibrate_job *job,
+                                    struct ce_error *err)
+{
+    const enum ce_weight_format format = job->session.engine->formats.experts;
+
+    if (job->layers.shape.neurons > 0 && ce_weight_format_is_packed(format)) {
+        return ce_fail(err,
+                       CE_ERR_UNSUPPORTED,
+                       "--neurons %zu: the experts are %s; neurons are kept of weights "
+                       "as stored or in BF16 (--weights)",
+                       job->layers.shape.neurons,
+                       ce_weight_format_name(format));
+    }
+    return CE_OK;
 }
 
 static enum ce_status load(struct ce_calibrate_job *job, struct ce_error *err)
@@ -253,6 +281,9 @@ static enum ce_status load(struct ce_calibrate_job *job, struct ce_error *err)
     }
     if (status == CE_OK && ce_calibrate_is_scaling(job)) {
         status = ce_scaling_check_engine(job->session.engine, err);
+    }
+    if (status == CE_OK) {
+        status = check_neurons(job, err); /* the same on all ranks */
     }
     free(work);
     return status;

@@ -121,6 +121,7 @@ static struct ce_calibrate_sizes sizes_of(const struct ce_calibrate_job *job,
 
     return (struct ce_calibrate_sizes){
         .shape = job->layers.shape,
+        .intermediate = job->config.intermediate_size,
         .experts = job->config.experts,
         .own_experts = own_experts,
         .own_tokens = ce_walk_tokens(windows, &limits, transport->rank),
@@ -237,6 +238,7 @@ static int print_json(const struct ce_calibrate_job *job)
     ce_json_set_integer(object, "tokens", job->windows.tokens[CE_TEXT_FIT]);
     ce_json_set_integer(object, "heldout_tokens", job->windows.tokens[CE_TEXT_HELDOUT]);
     ce_json_set_integer(object, "most_rank", job->layers.shape.most_rank);
+    ce_json_set_integer(object, "neurons", job->layers.shape.neurons);
     ce_json_set_integer(object, "passes", needs->passes);
     ce_json_set_integer(object, "experts_at_once", needs->slots);
     ce_json_set_integer(object, "solver_threads", needs->solvers);
@@ -253,6 +255,7 @@ int ce_calibrate_print_plan(const struct ce_calibrate_job *job)
 {
     const struct ce_memory_plan *engine = &job->engine_plan;
     const struct ce_calibrate_needs *needs = &job->needs;
+    const size_t for_neurons = job->layers.shape.neurons > 0 ? 1 : 0;
     char note[64];
 
     if (ce_calibrate_is_scaling(job)) {
@@ -276,6 +279,6 @@ int ce_calibrate_print_plan(const struct ce_calibrate_job *job)
     (void)snprintf(
         note, sizeof(note), "   of %.1f MiB", (double)job->memory_limit / 0x1p20);
     print_line("total", engine->total + needs->total, note);
-    (void)printf("passes over a layer  %zu\n", needs->passes);
+    (void)printf("passes over a layer  %zu\n", needs->passes + for_neurons);
     return ce_finish_output();
 }

@@ -82,7 +82,8 @@ static const struct ce_option fit_options[] = {
      .initial = "affine",
      .choices = (const char *const[]){"affine", "scaling", NULL},
      .help = "What stands in for an expert: affine, a constant and a map of low rank, "
-             "E(x) ~ U V x + b; scaling, a vector that scales what the token's other "
+             "E(x) ~ U V x + b, with --neurons besides what some of its neurons do; "
+             "scaling, a vector that scales what the token's other "
              "experts give to their last matrix (arXiv 2503.00634, theta2; theta1 and "
              "theta3 stay 1), which needs --weights stored or bf16."},
     {.name = "ridge",
@@ -123,6 +124,19 @@ static const struct ce_option fit_options[] = {
      .max = 65536,
      .help = "Fit all ranks up to R: the largest that --budget may choose, and the end "
              "of the error curves in the report."},
+    {.name = "neurons",
+     .kind = CE_OPTION_SIZE,
+     .argument = "S",
+     .field = offsetof(struct ce_calibrate_values, neurons),
+     .initial = "0",
+     .min = 0,
+     .max = 65536,
+     .help =
+         "The most neurons of its own that an expert may keep exactly, those whose "
+         "outputs vary most; constant and map are fitted to the rest. With --rank "
+         "all keep S, with --budget each 0, S/4, S/2 or S, where one takes what 1.5 "
+         "ranks do. Takes one more pass over each layer, and needs experts that are "
+         "not quantised."},
     {0}};
 
 static const struct ce_option output_options[] = {

@@ -4,6 +4,7 @@
 import json
 import math
 import shutil
+import struct
 import unittest
 
 import cemoe
@@ -15,6 +16,42 @@ QUICK_BUDGET = ("--tokens", "1k", "--window", "128", "--heldout-every", "4")
 LAYERS = 4
 EXPERTS = 16
 HIDDEN = 128
+INTERMEDIATE = 64
+
+
+class Values:
+    """Tensors of a file as lists of rows."""
+
+    def __init__(self, path):
+        self.header, self.data = cemoe.read_safetensors(path)
+        self.known = {}
+
+    def rows(self, name):
+        if name not in self.known:
+            self.known[name] = self.read(name) if name in self.header else []
+        return self.known[name]
+
+    def read(self, name):
+        entry = self.header[name]
+        begin, end = entry["data_offsets"]
+        data = self.data[begin:end]
+        if entry["dtype"] == "BF16":
+            data = b"".join(b"\0\0" + data[at:at + 2] for at in range(0, len(data), 2))
+        values = struct.unpack(f"<{len(data) // 4}f", data)
+        width = entry["shape"][1] if len(entry["shape"]) > 1 else 1
+        return [values[at:at + width] for at in range(0, len(values), width)]
+
+    def run(self, name, x):
+        """U V x + down (silu(gate x) * (up x)) + b."""
+        def product(part):
+            return [sum(w * v for w, v in zip(row, x)) for row in self.rows(name + part)]
+        factors = product("v")
+        outputs = [row[0] for row in self.rows(name + "b")]
+        for part, values in (("u", factors), ("down", [g / (1 + math.exp(-g)) * u
+                                                      for g, u in zip(product("gate"), product("up"))])):
+            for j, row in enumerate(self.rows(name + part)):
+                outputs[j] += sum(w * v for w, v in zip(row, values))
+        return outputs
 
 
 class CalibrateCase(cemoe.TestCase):
@@ -55,6 +92,21 @@ class SameBytes(CalibrateCase):
         again = self.bytes_of("--rank", 2, "--most-rank", 8, "--parts", parts)
         self.assertFalse(parts.exists())
         self.assertEqual(again, self.bytes_of("--rank", 2, "--most-rank", 8))
+
+
+    def test_neurons(self):
+        options = ("--budget", "4%", "--neurons", 16)
+        wanted = self.bytes_of(*options)
+        for ranks in RANK_COUNTS:
+            with self.subTest(ranks=ranks):
+                self.assertEqual(self.bytes_of(*options, ranks=ranks), wanted)
+        self.assertEqual(self.bytes_of(*options, OMP_NUM_THREADS="2"), wanted)
+        memory = json.loads(self.calibrate(*options, "--plan", "--json").out)["memory"]
+        less = memory["total_bytes"] - memory["moment_bytes"] // 2
+        self.assertEqual(self.bytes_of(*options, "--memory", less), wanted)
+
+    def test_no_neurons(self):
+        self.assertEqual(self.bytes_of("--rank", 4, "--neurons", 0), self.bytes_of("--rank", 4))
 
 
 class Resume(CalibrateCase):
@@ -108,7 +160,8 @@ class Resume(CalibrateCase):
         before = (self.dir / "out.safetensors").read_bytes()
         for options, field in ((["--rank", 8], "most-rank"), (["--rank", 4, "--window", 64], "window"),
                                (["--rank", 4, "--compressed", 1], "compressed"), (["--rank", 4, "--kv", "bf16"], "kv"),
-                               (["--rank", 4, "--weights", "q8"], "weights")):
+                               (["--rank", 4, "--weights", "q8"], "weights"),
+                               (["--rank", 4, "--neurons", 2], "neurons")):
             with self.subTest(field):
                 done = self.calibrate(*options, code=1)
                 self.assertEqual(len(done.ours), 1, done.err)
@@ -118,9 +171,9 @@ class Resume(CalibrateCase):
 
 
 class Outcome(CalibrateCase):
-    def report(self, *options):
+    def report(self, *options, **extra):
         path = self.dir / "report.json"
-        self.calibrate(*options, "--report", path)
+        self.calibrate(*options, "--report", path, **extra)
         return json.loads(path.read_text())
 
     def test_report_and_file_agree(self):
@@ -153,12 +206,15 @@ class Outcome(CalibrateCase):
             for e, expert in enumerate(layer["experts"]):
                 name = f"model.layers.{n}.mlp.affine.{e}"
                 rank = expert["rank"]
+                neurons = expert["neurons"]
                 self.assertLessEqual(rank, expert["fitted_rank"])
                 self.assertEqual(header[name + ".b"]["shape"], [HIDDEN])
                 if rank > 0:
                     self.assertEqual(header[name + ".u"]["shape"], [HIDDEN, rank])
                     self.assertEqual(header[name + ".v"]["shape"], [rank, HIDDEN])
-                total += 2 * HIDDEN * (1 + 2 * rank)
+                for part, shape in (("gate", [neurons, HIDDEN]), ("up", [neurons, HIDDEN]), ("down", [HIDDEN, neurons])):
+                    self.assertEqual(header.get(f"{name}.{part}", {}).get("shape"), shape if neurons > 0 else None)
+                total += 2 * HIDDEN * (1 + 2 * rank + 3 * neurons)
         self.assertEqual(total, report["bytes"])
 
     def test_budget_is_kept(self):
@@ -169,6 +225,41 @@ class Outcome(CalibrateCase):
         self.assertGreater(report["bytes"], budget - 2 * 4 * HIDDEN)
         self.check_file(self.dir / "out.safetensors", report)
         self.assertEqual(self.report("--budget", constants)["bytes"], constants)
+
+    @staticmethod
+    def left(report):
+        """What a budget makes small: errors over those of truncation, summed over the layers."""
+        heldout = [layer["heldout"] for layer in report["layers"]]
+        return sum(errors["chosen"] / errors["truncated"] for errors in heldout)
+
+    def test_neurons_beat_ranks_at_a_large_budget(self):
+        """The same bytes and more ranks to choose from, on text of a kind that is hard to map."""
+        text = cemoe.MODEL / "calibration/general.txt"
+        options = ("--tokens", "16k" if cemoe.QUICK else "32k", "--budget", "20%", "--most-rank", 32)
+        without = self.report(*options, data=text)
+        report = self.report(*options, "--neurons", 32, data=text)
+        self.check_file(self.dir / "out.safetensors", report)
+        self.assertLessEqual(report["bytes"], 0.2 * LAYERS * EXPERTS * 3 * HIDDEN * INTERMEDIATE * 2)
+        self.assertLess(self.left(report), 0.85 * self.left(without))
+        for less, more in zip(without["layers"], report["layers"]):
+            self.assertEqual(more["heldout"]["by_rank"], less["heldout"]["by_rank"])
+            self.assertEqual([curve["neurons"] for curve in more["heldout"]["by_neurons"]], [8, 16, 32])
+
+    def test_neurons_do_what_is_said(self):
+        """The values of the file, put into the formula, leave of the rows what the report has as the chosen error."""
+        rows = self.dir / "rows.safetensors"
+        report = self.report("--rank", 2, "--neurons", 6, "--tokens", "1k", "--dump-layer", 2, "--dump", rows)
+        self.assertEqual({e["neurons"] for e in report["layers"][2]["experts"] if e["status"] == "full"}, {6})
+        file = Values(self.dir / "out.safetensors")
+        dump = Values(rows)
+        error = 0.0
+        for e in range(EXPERTS):
+            x, y, a = (dump.rows(f"{e}.heldout.{part}") for part in "xya")
+            for inputs, wanted, weight in zip(x, y, a):
+                got = file.run(f"model.layers.2.mlp.affine.{e}.", inputs)
+                error += sum((weight[0] * (one - other)) ** 2 for one, other in zip(wanted, got))
+        layer = report["layers"][2]["heldout"]
+        self.assertAlmostEqual(error / layer["moe_out"] / layer["chosen"], 1.0, delta=0.01)
 
     def test_compressed_experts_help(self):
         """Nearer to the full model than dropping the same experts, on the text they were fitted to."""
@@ -229,6 +320,8 @@ class BadInput(CalibrateCase):
         for options, words in ((["--compressed", 4], ["--compressed 4", "1 to 3"]),
                                (["--rank", 129], ["129", "128"]), (["--budget", "12x"], ['"12x"']),
                                (["--budget", "1k"], ["constants"]), (["--window", 2048], ["2048", "1024"]),
+                               (["--neurons", 65], ["--neurons 65", "64"]),
+                               (["--neurons", 4, "--weights", "q8"], ["--neurons 4", "q8"]),
                                (["--memory", "3M"], ["--memory", "--tokens"]),
                                (["--dump-layer", 9, "--dump", self.dir / "d"], ["--dump-layer 9"])):
             with self.subTest(options=options):

@@ -12,7 +12,7 @@
 
 enum { HIDDEN = 5, MOST_RANK = 3, EXPERTS = 2, LAYERS = 2 };
 
-static const struct ce_record_shape shape = {HIDDEN, MOST_RANK};
+static const struct ce_record_shape shape = {HIDDEN, MOST_RANK, 0};
 
 struct made {
     struct ce_fit fit;
@@ -72,8 +72,8 @@ static void records_keep_fits(void **state)
     assert_non_null(record);
     for (size_t rank = 0; rank <= MOST_RANK; rank++) {
         make_fit(&made, rank, 3.0);
-        ce_record_write(record, shape, 7, &made.fit);
-        assert_int_equal(ce_record_read(&read, record, shape, 7, &err), CE_OK);
+        ce_record_write(record, shape, 7, 0, &made.fit);
+        assert_int_equal(ce_record_read(&read, record, shape, 7, 0, &err), CE_OK);
         assert_int_equal(read.status, made.fit.status);
         assert_int_equal(read.rank, rank);
         assert_true(read.heldout_total == 6.0);
@@ -83,7 +83,47 @@ static void records_keep_fits(void **state)
         assert_memory_equal(
             read.heldout_error, made.heldout_error, (rank + 1) * sizeof(double));
     }
-    assert_int_equal(ce_record_read(&read, record, shape, 6, &err), CE_ERR_FORMAT);
+    assert_int_equal(ce_record_read(&read, record, shape, 6, 0, &err), CE_ERR_FORMAT);
+    free(record);
+}
+
+static void records_keep_neurons(void **state)
+{
+    (void)state;
+    const struct ce_record_shape kept = {HIDDEN, MOST_RANK, 7};
+    const struct ce_record_fits fits = ce_record_fits(kept);
+    static const size_t wanted[] = {0, 1, 3, 7};
+    unsigned char *record = calloc(1, ce_record_bytes(kept));
+    struct ce_record_neurons neurons;
+    struct ce_error err = {.text = ""};
+
+    assert_non_null(record);
+    assert_int_equal(fits.count, 4);
+    assert_memory_equal(fits.neurons, wanted, sizeof(wanted));
+    assert_int_equal(ce_record_fits(shape).count, 1);
+    assert_int_equal(ce_record_fits((struct ce_record_shape){1, 1, 1}).count, 2);
+    assert_int_equal(ce_record_fits((struct ce_record_shape){1, 1, 2}).neurons[1], 1);
+    neurons = ce_record_neurons(record, kept);
+    for (size_t i = 0; i < (size_t)7 * HIDDEN; i++) {
+        neurons.gate[i] = 1;
+        neurons.up[i] = 2;
+        neurons.down[i] = 3;
+    }
+    for (size_t i = 0; i < fits.count; i++) {
+        struct made made;
+
+        make_fit(&made, MOST_RANK, (double)(i + 1));
+        ce_record_write(record, kept, 4, i, &made.fit);
+    }
+    for (size_t i = 0; i < fits.count; i++) {
+        struct ce_fit read;
+
+        assert_int_equal(ce_record_read(&read, record, kept, 4, i, &err), CE_OK);
+        assert_true(read.total == 4.0 * (double)(i + 1));
+    }
+    for (size_t i = 0; i < (size_t)7 * HIDDEN; i++) {
+        assert_true(neurons.gate[i] == 1 && neurons.up[i] == 2 && neurons.down[i] == 3);
+    }
     free(record);
 }
 
@@ -101,7 +141,7 @@ static void write_layers(const struct ce_parts *parts, double scale)
 
             /* Expert 1 has but one rank. */
             make_fit(&made, e == 0 ? MOST_RANK : 1, scale * (double)(1 + layer));
-            ce_record_write(records + e * record, shape, e, &made.fit);
+            ce_record_write(records + e * record, shape, e, 0, &made.fit);
         }
         assert_int_equal(ce_parts_write(parts, layer, &facts, records, &err), CE_OK);
     }
@@ -225,12 +265,24 @@ static void less_memory_takes_more_passes(void **state)
         passes = needs.passes;
     }
     assert_int_equal(passes, 10);
+
+    struct ce_calibrate_sizes keeping = sizes;
+    struct ce_calibrate_needs needs;
+
+    keeping.intermediate = 40;
+    keeping.shape.neurons = 4;
+    assert_int_equal(ce_calibrate_needs_find(&needs, &keeping, SIZE_MAX, &err), CE_OK);
+    /* The sums of activations and, for two sets, moments of four inputs more. */
+    assert_true(needs.moments - all.moments >=
+                10 * (2 * 40 * sizeof(double) + 2 * 4 * 2 * 64 * sizeof(float)));
+    assert_true(needs.records > 3 * all.records && needs.solve > all.solve);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_keep_fits),
+        cmocka_unit_test(records_keep_neurons),
         cmocka_unit_test_setup_teardown(
             parts_are_whole_or_not_there, temporary_setup, temporary_teardown),
         cmocka_unit_test_setup_teardown(
