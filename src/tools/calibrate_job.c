@@ -108,7 +108,7 @@ static enum ce_status choose_ranks(struct ce_calibrate_job *job, struct ce_error
     enum ce_status status = CE_OK;
 
     if (ce_calibrate_is_scaling(job)) {
-        job->layers.shape = (struct ce_record_shape){d, 0};
+        job->layers.shape = (struct ce_record_shape){.hidden = d};
         return CE_OK;
     }
     if (values->budget != NULL) {
