@@ -65,6 +65,10 @@ struct ce_calibrate_values {
 /* A growing list of rows of experts; see calibrate_dump.c. */
 struct ce_calibrate_dump;
 
+/* What the program, its libraries and their buffers take of a rank's memory: some 50
+ * MiB with Open MPI, UCX and OpenBLAS. */
+#define CE_CALIBRATE_PROGRAM_BYTES ((size_t)64 << 20)
+
 struct ce_calibrate_job {
     const struct ce_calibrate_values *values;
     struct ce_session session;
@@ -106,6 +110,8 @@ CE_MUST_CHECK enum ce_status ce_calibrate_read_text(struct ce_calibrate_job *job
 /* Fills needs, the same passes on all ranks. Collective. */
 CE_MUST_CHECK enum ce_status ce_calibrate_find_needs(struct ce_calibrate_job *job,
                                                      struct ce_error *err);
+/* Program, model and needs: what this rank takes at most. */
+size_t ce_calibrate_planned_bytes(const struct ce_calibrate_job *job);
 /* What --plan prints; the exit code. */
 int ce_calibrate_print_plan(const struct ce_calibrate_job *job);
 

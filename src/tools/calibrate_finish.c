@@ -345,8 +345,7 @@ static json_t *describe_run(const struct ce_calibrate_job *job)
         "tokens_per_second",
         json_real(
             relative((double)counters->tokens / (double)job->config.layers, seconds)));
-    ce_json_set_integer(
-        object, "planned_bytes", job->engine_plan.total + job->needs.total);
+    ce_json_set_integer(object, "planned_bytes", ce_calibrate_planned_bytes(job));
     ce_json_set_integer(object, "peak_resident_bytes", peak_bytes());
     return object;
 }

@@ -176,18 +176,19 @@ static enum ce_status find_alone(struct ce_calibrate_job *job,
         return status;
     }
     const struct ce_calibrate_sizes sizes = sizes_of(job, *own);
+    const size_t taken = job->engine_plan.total + CE_CALIBRATE_PROGRAM_BYTES;
 
-    if (job->memory_limit > job->engine_plan.total) {
-        left = job->memory_limit - job->engine_plan.total;
+    if (job->memory_limit > taken) {
+        left = job->memory_limit - taken;
     }
     status = ce_calibrate_is_scaling(job)
                  ? ce_calibrate_scaling_needs(job, left, err)
                  : ce_calibrate_needs_find(&job->needs, &sizes, left, err);
     if (status != CE_OK) {
         ce_error_prefix(err,
-                        "of %.1f MiB (--memory) the model takes %.1f",
+                        "of %.1f MiB (--memory) program and model take %.1f",
                         (double)job->memory_limit / 0x1p20,
-                        (double)job->engine_plan.total / 0x1p20);
+                        (double)taken / 0x1p20);
     }
     return status;
 }
@@ -216,6 +217,11 @@ enum ce_status ce_calibrate_find_needs(struct ce_calibrate_job *job,
     return status;
 }
 
+size_t ce_calibrate_planned_bytes(const struct ce_calibrate_job *job)
+{
+    return CE_CALIBRATE_PROGRAM_BYTES + job->engine_plan.total + job->needs.total;
+}
+
 /* ---- --plan ---- */
 
 static int print_json(const struct ce_calibrate_job *job)
@@ -225,6 +231,7 @@ static int print_json(const struct ce_calibrate_job *job)
     json_t *object = json_object();
     json_t *memory = json_object();
 
+    ce_json_set_integer(memory, "program_bytes", CE_CALIBRATE_PROGRAM_BYTES);
     ce_json_set_integer(memory, "model_bytes", engine->dense + engine->experts);
     ce_json_set_integer(memory, "cache_bytes", engine->cache);
     ce_json_set_integer(memory, "buffer_bytes", engine->scratch + engine->receive);
@@ -233,7 +240,7 @@ static int print_json(const struct ce_calibrate_job *job)
     ce_json_set_integer(memory, "moment_bytes", needs->moments);
     ce_json_set_integer(memory, "solve_bytes", needs->solve);
     ce_json_set_integer(memory, "record_bytes", needs->records);
-    ce_json_set_integer(memory, "total_bytes", engine->total + needs->total);
+    ce_json_set_integer(memory, "total_bytes", ce_calibrate_planned_bytes(job));
     ce_json_set_integer(memory, "limit_bytes", job->memory_limit);
     ce_json_set_integer(object, "tokens", job->windows.tokens[CE_TEXT_FIT]);
     ce_json_set_integer(object, "heldout_tokens", job->windows.tokens[CE_TEXT_HELDOUT]);
@@ -265,6 +272,7 @@ int ce_calibrate_print_plan(const struct ce_calibrate_job *job)
         return print_json(job);
     }
     (void)printf("memory of rank 0\n");
+    print_line("program", CE_CALIBRATE_PROGRAM_BYTES, "");
     print_line("weights", engine->dense + engine->experts, "");
     print_line("KV cache", engine->cache, "");
     print_line("buffers, messages", engine->scratch + engine->receive, "");
@@ -278,7 +286,7 @@ int ce_calibrate_print_plan(const struct ce_calibrate_job *job)
     print_line("fits of a layer", needs->records, note);
     (void)snprintf(
         note, sizeof(note), "   of %.1f MiB", (double)job->memory_limit / 0x1p20);
-    print_line("total", engine->total + needs->total, note);
+    print_line("total", ce_calibrate_planned_bytes(job), note);
     (void)printf("passes over a layer  %zu\n", needs->passes + for_neurons);
     return ce_finish_output();
 }

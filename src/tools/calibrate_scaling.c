@@ -85,6 +85,7 @@ static int print_plan_json(const struct ce_calibrate_job *job)
     json_t *object = json_object();
     json_t *memory = json_object();
 
+    ce_json_set_integer(memory, "program_bytes", CE_CALIBRATE_PROGRAM_BYTES);
     ce_json_set_integer(memory, "model_bytes", engine->dense + engine->experts);
     ce_json_set_integer(memory, "cache_bytes", engine->cache);
     ce_json_set_integer(memory, "buffer_bytes", engine->scratch + engine->receive);
@@ -94,7 +95,7 @@ static int print_plan_json(const struct ce_calibrate_job *job)
     ce_json_set_integer(memory, "block_bytes", needs->block);
     ce_json_set_integer(memory, "gathered_bytes", needs->gathered);
     ce_json_set_integer(memory, "record_bytes", needs->records);
-    ce_json_set_integer(memory, "total_bytes", engine->total + needs->total);
+    ce_json_set_integer(memory, "total_bytes", ce_calibrate_planned_bytes(job));
     ce_json_set_integer(memory, "limit_bytes", job->memory_limit);
     ce_json_set_integer(object, "tokens", job->windows.tokens[CE_TEXT_FIT]);
     ce_json_set_integer(object, "heldout_tokens", job->windows.tokens[CE_TEXT_HELDOUT]);
@@ -111,6 +112,7 @@ int ce_calibrate_scaling_print_plan(const struct ce_calibrate_job *job)
         return print_plan_json(job);
     }
     (void)printf("memory of rank 0\n");
+    print_line("program", CE_CALIBRATE_PROGRAM_BYTES);
     print_line("weights", engine->dense + engine->experts);
     print_line("KV cache", engine->cache);
     print_line("buffers, messages", engine->scratch + engine->receive);
@@ -120,7 +122,7 @@ int ce_calibrate_scaling_print_plan(const struct ce_calibrate_job *job)
     print_line("block and vectors", needs->block);
     print_line("sums of all ranks", needs->gathered);
     print_line("tables", needs->records);
-    print_line("total", engine->total + needs->total);
+    print_line("total", ce_calibrate_planned_bytes(job));
     print_line("of", job->memory_limit);
     return ce_finish_output();
 }
