@@ -26,8 +26,7 @@ struct ce_allocate_choice {
 struct ce_allocate_item {
     const struct ce_allocate_choice *choices; /* at least one, in any order */
     size_t count;
-    double factor; /* of its layer: best 1 / the error of dropping its experts, all of
-                      them; see README.md */
+    double factor; /* by which its errors count against those of others */
     size_t chosen; /* result: index into `choices` */
 };
 

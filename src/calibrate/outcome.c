@@ -4,6 +4,7 @@
 
 #include "calibrate/allocate.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static size_t ranks_of(const struct ce_calibrate_outcome *outcome)
@@ -176,12 +177,15 @@ enum ce_status ce_calibrate_outcome_read(struct ce_calibrate_outcome *outcome,
 
 /* ---- ranks and neurons ---- */
 
-/* One over what truncating the layer costs, see README.md. */
-static double layer_factor(const struct ce_outcome_layer *layer)
+/* Halfway between errors relative to what truncating the layer costs and errors
+ * relative to the expert's own as a constant, see README.md. */
+static double error_factor(const struct ce_outcome_layer *layer, double constant)
 {
-    const double sum = layer->dropped[CE_TEXT_FIT] + layer->dropped[CE_TEXT_HELDOUT];
+    const double dropped =
+        layer->dropped[CE_TEXT_FIT] + layer->dropped[CE_TEXT_HELDOUT];
+    const double product = dropped * constant;
 
-    return sum > 0 ? 1.0 / sum : 1.0;
+    return product > 0 ? 1.0 / sqrt(product) : 1.0;
 }
 
 /* Fits that an expert may be given: one that is a constant, of the layer's mean in
@@ -205,9 +209,10 @@ static void list_choices(const struct ce_calibrate_outcome *outcome,
     const size_t own_ranks = outcome->expert[at].rank + 1;
     const size_t fits = fits_of(outcome, at);
 
-    *item = (struct ce_allocate_item){.choices = choices,
-                                      .count = fits * own_ranks,
-                                      .factor = layer_factor(&outcome->layer[layer])};
+    *item = (struct ce_allocate_item){
+        .choices = choices,
+        .count = fits * own_ranks,
+        .factor = error_factor(&outcome->layer[layer], expected[0])};
     for (size_t i = 0; i < fits; i++) {
         for (size_t r = 0; r < own_ranks; r++) {
             const size_t neurons = outcome->fits.neurons[i];

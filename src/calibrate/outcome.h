@@ -69,9 +69,9 @@ struct ce_calibrate_choice {
     uint64_t budget; /* bytes of the file's values; 0: none */
 };
 
-/* A budget goes where it saves most of the layers' errors, each relative to that of
- * truncating the layer. Errors: CE_ERR_ARG
- * for a budget that is too small. */
+/* A budget goes where it saves most of the experts' errors, relative to what truncating
+ * their layer costs and to their own (README.md). Errors: CE_ERR_ARG for a budget that
+ * is too small. */
 CE_MUST_CHECK enum ce_status
 ce_calibrate_choose(struct ce_calibrate_outcome *outcome,
                     const struct ce_calibrate_choice *choice,
