@@ -439,14 +439,15 @@ solve_layer(struct layers *layers, size_t layer, struct ce_error *err)
 
 /* ---- all layers ---- */
 
-/* True when a layer is left to be fitted; then `last` is the last of them. */
-static bool find_last(struct layers *layers)
+bool ce_calibrate_find_last(const struct ce_calibrate_run *run,
+                            size_t layers,
+                            size_t *last)
 {
     bool found = false;
 
-    for (size_t l = 0; l < layers->engine->config.layers; l++) {
-        if (layers->run->solved[l] == 0) {
-            layers->last = l;
+    for (size_t l = 0; l < layers; l++) {
+        if (run->solved[l] == 0) {
+            *last = l;
             found = true;
         }
     }
@@ -505,7 +506,8 @@ enum ce_status ce_calibrate_layers(struct ce_calibrate_run *run, struct ce_error
     struct layers layers = {.run = run, .engine = run->engine};
     enum ce_status status = CE_OK;
 
-    if (!find_last(&layers)) {
+    if (!ce_calibrate_find_last(
+            layers.run, layers.engine->config.layers, &layers.last)) {
         return CE_OK;
     }
     if (deadline_ms < UINT64_MAX / FITTING_DEADLINE_FACTOR) {

@@ -69,4 +69,10 @@ struct ce_calibrate_run {
 CE_MUST_CHECK enum ce_status ce_calibrate_layers(struct ce_calibrate_run *run,
                                                  struct ce_error *err);
 
+/* True when one of so many layers is left to be fitted; then *last is the last of them:
+ * none after it needs to be run. */
+bool ce_calibrate_find_last(const struct ce_calibrate_run *run,
+                            size_t layers,
+                            size_t *last);
+
 #endif

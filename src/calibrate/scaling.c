@@ -325,20 +325,6 @@ solve_layer(struct scaling *scaling, size_t layer, struct ce_error *err)
 
 /* ---- all layers ---- */
 
-/* True when a layer is left to be fitted; then `last` is the last of them. */
-static bool find_last(struct scaling *scaling)
-{
-    bool found = false;
-
-    for (size_t l = 0; l < scaling->engine->config.layers; l++) {
-        if (scaling->run->solved[l] == 0) {
-            scaling->last = l;
-            found = true;
-        }
-    }
-    return found;
-}
-
 enum ce_status ce_scaling_check_engine(const struct ce_engine *engine,
                                        struct ce_error *err)
 {
@@ -404,7 +390,8 @@ ce_scaling_layers(struct ce_calibrate_run *run, double ridge, struct ce_error *e
     struct scaling scaling = {.run = run, .engine = run->engine, .ridge = ridge};
     enum ce_status status = CE_OK;
 
-    if (!find_last(&scaling)) {
+    if (!ce_calibrate_find_last(
+            scaling.run, scaling.engine->config.layers, &scaling.last)) {
         return CE_OK;
     }
     run->engine->observer =

@@ -110,6 +110,23 @@ CE_MUST_CHECK enum ce_status ce_calibrate_read_text(struct ce_calibrate_job *job
 /* Fills needs, the same passes on all ranks. Collective. */
 CE_MUST_CHECK enum ce_status ce_calibrate_find_needs(struct ce_calibrate_job *job,
                                                      struct ce_error *err);
+/* A line of --plan: its key in JSON, and what it is called in the table. */
+struct ce_calibrate_need {
+    const char *key;
+    const char *name;
+    size_t bytes;
+    char note[48]; /* behind it in the table */
+};
+
+/* The needs that all kinds have, those of one kind and the total: as an object, which
+ * the caller prints, or as a table. */
+json_t *ce_calibrate_describe_needs(const struct ce_calibrate_job *job,
+                                    const struct ce_calibrate_need *own,
+                                    size_t count);
+void ce_calibrate_print_needs(const struct ce_calibrate_job *job,
+                              const struct ce_calibrate_need *own,
+                              size_t count);
+
 /* Program, model and needs: what this rank takes at most. */
 size_t ce_calibrate_planned_bytes(const struct ce_calibrate_job *job);
 /* What --plan prints; the exit code. */

@@ -224,69 +224,119 @@ size_t ce_calibrate_planned_bytes(const struct ce_calibrate_job *job)
 
 /* ---- --plan ---- */
 
-static int print_json(const struct ce_calibrate_job *job)
+enum { COMMON_NEEDS = 6 };
+
+/* What any kind needs, before its own. */
+static void list_common(const struct ce_calibrate_job *job,
+                        struct ce_calibrate_need need[COMMON_NEEDS])
 {
     const struct ce_memory_plan *engine = &job->engine_plan;
-    const struct ce_calibrate_needs *needs = &job->needs;
+    const struct ce_calibrate_need common[COMMON_NEEDS] = {
+        {"program_bytes", "program", CE_CALIBRATE_PROGRAM_BYTES, ""},
+        {"model_bytes", "weights", engine->dense + engine->experts, ""},
+        {"cache_bytes", "KV cache", engine->cache, ""},
+        {"buffer_bytes", "buffers, messages", engine->scratch + engine->receive, ""},
+        {"token_bytes", "tokens", job->needs.tokens, ""},
+        {"residual_bytes", "residual stream", job->needs.residual, ""}};
+
+    memcpy(need, common, sizeof(common));
+}
+
+static void
+add_needs(json_t *memory, const struct ce_calibrate_need *need, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        ce_json_set_integer(memory, need[i].key, need[i].bytes);
+    }
+}
+
+json_t *ce_calibrate_describe_needs(const struct ce_calibrate_job *job,
+                                    const struct ce_calibrate_need *own,
+                                    size_t count)
+{
+    struct ce_calibrate_need common[COMMON_NEEDS];
     json_t *object = json_object();
     json_t *memory = json_object();
 
-    ce_json_set_integer(memory, "program_bytes", CE_CALIBRATE_PROGRAM_BYTES);
-    ce_json_set_integer(memory, "model_bytes", engine->dense + engine->experts);
-    ce_json_set_integer(memory, "cache_bytes", engine->cache);
-    ce_json_set_integer(memory, "buffer_bytes", engine->scratch + engine->receive);
-    ce_json_set_integer(memory, "token_bytes", needs->tokens);
-    ce_json_set_integer(memory, "residual_bytes", needs->residual);
-    ce_json_set_integer(memory, "moment_bytes", needs->moments);
-    ce_json_set_integer(memory, "solve_bytes", needs->solve);
-    ce_json_set_integer(memory, "record_bytes", needs->records);
+    list_common(job, common);
+    add_needs(memory, common, COMMON_NEEDS);
+    add_needs(memory, own, count);
     ce_json_set_integer(memory, "total_bytes", ce_calibrate_planned_bytes(job));
     ce_json_set_integer(memory, "limit_bytes", job->memory_limit);
     ce_json_set_integer(object, "tokens", job->windows.tokens[CE_TEXT_FIT]);
     ce_json_set_integer(object, "heldout_tokens", job->windows.tokens[CE_TEXT_HELDOUT]);
-    ce_json_set_integer(object, "most_rank", job->layers.shape.most_rank);
-    ce_json_set_integer(object, "neurons", job->layers.shape.neurons);
-    ce_json_set_integer(object, "passes", needs->passes);
-    ce_json_set_integer(object, "experts_at_once", needs->slots);
-    ce_json_set_integer(object, "solver_threads", needs->solvers);
     json_object_set_new(object, "memory", memory);
-    return ce_print_json(object);
+    return object;
 }
 
-static void print_line(const char *what, size_t bytes, const char *note)
+static void print_needs(const struct ce_calibrate_need *need, size_t count)
 {
-    (void)printf("%-20s %10.1f MiB%s\n", what, (double)bytes / 0x1p20, note);
+    for (size_t i = 0; i < count; i++) {
+        (void)printf("%-20s %10.1f MiB%s\n",
+                     need[i].name,
+                     (double)need[i].bytes / 0x1p20,
+                     need[i].note);
+    }
+}
+
+void ce_calibrate_print_needs(const struct ce_calibrate_job *job,
+                              const struct ce_calibrate_need *own,
+                              size_t count)
+{
+    struct ce_calibrate_need common[COMMON_NEEDS];
+    struct ce_calibrate_need total = {
+        NULL, "total", ce_calibrate_planned_bytes(job), ""};
+
+    list_common(job, common);
+    (void)snprintf(total.note,
+                   sizeof(total.note),
+                   "   of %.1f MiB",
+                   (double)job->memory_limit / 0x1p20);
+    (void)printf("memory of rank 0\n");
+    print_needs(common, COMMON_NEEDS);
+    print_needs(own, count);
+    print_needs(&total, 1);
+}
+
+static int print_json(const struct ce_calibrate_job *job,
+                      const struct ce_calibrate_need *own,
+                      size_t count)
+{
+    json_t *object = ce_calibrate_describe_needs(job, own, count);
+
+    ce_json_set_integer(object, "most_rank", job->layers.shape.most_rank);
+    ce_json_set_integer(object, "neurons", job->layers.shape.neurons);
+    ce_json_set_integer(object, "passes", job->needs.passes);
+    ce_json_set_integer(object, "experts_at_once", job->needs.slots);
+    ce_json_set_integer(object, "solver_threads", job->needs.solvers);
+    return ce_print_json(object);
 }
 
 int ce_calibrate_print_plan(const struct ce_calibrate_job *job)
 {
-    const struct ce_memory_plan *engine = &job->engine_plan;
     const struct ce_calibrate_needs *needs = &job->needs;
     const size_t for_neurons = job->layers.shape.neurons > 0 ? 1 : 0;
-    char note[64];
+    struct ce_calibrate_need own[] = {
+        {"moment_bytes", "moments and rows", needs->moments, ""},
+        {"solve_bytes", "solving", needs->solve, ""},
+        {"record_bytes", "fits of a layer", needs->records, ""}};
+    const size_t count = sizeof(own) / sizeof(own[0]);
 
     if (ce_calibrate_is_scaling(job)) {
         return ce_calibrate_scaling_print_plan(job);
     }
     if (job->values->json) {
-        return print_json(job);
+        return print_json(job, own, count);
     }
-    (void)printf("memory of rank 0\n");
-    print_line("program", CE_CALIBRATE_PROGRAM_BYTES, "");
-    print_line("weights", engine->dense + engine->experts, "");
-    print_line("KV cache", engine->cache, "");
-    print_line("buffers, messages", engine->scratch + engine->receive, "");
-    print_line("tokens", needs->tokens, "");
-    print_line("residual stream", needs->residual, "");
-    (void)snprintf(note, sizeof(note), "   %zu expert(s) at a time", needs->slots);
-    print_line("moments and rows", needs->moments, note);
-    (void)snprintf(note, sizeof(note), "   %zu thread(s)", needs->solvers);
-    print_line("solving", needs->solve, note);
-    (void)snprintf(note, sizeof(note), "   to rank %zu", job->layers.shape.most_rank);
-    print_line("fits of a layer", needs->records, note);
     (void)snprintf(
-        note, sizeof(note), "   of %.1f MiB", (double)job->memory_limit / 0x1p20);
-    print_line("total", ce_calibrate_planned_bytes(job), note);
+        own[0].note, sizeof(own[0].note), "   %zu expert(s) at a time", needs->slots);
+    (void)snprintf(
+        own[1].note, sizeof(own[1].note), "   %zu thread(s)", needs->solvers);
+    (void)snprintf(own[2].note,
+                   sizeof(own[2].note),
+                   "   to rank %zu",
+                   job->layers.shape.most_rank);
+    ce_calibrate_print_needs(job, own, count);
     (void)printf("passes over a layer  %zu\n", needs->passes + for_neurons);
     return ce_finish_output();
 }

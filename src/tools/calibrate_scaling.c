@@ -73,57 +73,20 @@ enum ce_status ce_calibrate_scaling_needs(struct ce_calibrate_job *job,
     return status;
 }
 
-static void print_line(const char *what, size_t bytes)
-{
-    (void)printf("%-22s %10.1f MiB\n", what, (double)bytes / 0x1p20);
-}
-
-static int print_plan_json(const struct ce_calibrate_job *job)
-{
-    const struct ce_memory_plan *engine = &job->engine_plan;
-    const struct ce_scaling_needs *needs = &job->scaling_needs;
-    json_t *object = json_object();
-    json_t *memory = json_object();
-
-    ce_json_set_integer(memory, "program_bytes", CE_CALIBRATE_PROGRAM_BYTES);
-    ce_json_set_integer(memory, "model_bytes", engine->dense + engine->experts);
-    ce_json_set_integer(memory, "cache_bytes", engine->cache);
-    ce_json_set_integer(memory, "buffer_bytes", engine->scratch + engine->receive);
-    ce_json_set_integer(memory, "token_bytes", needs->tokens);
-    ce_json_set_integer(memory, "residual_bytes", needs->residual);
-    ce_json_set_integer(memory, "input_bytes", needs->inputs);
-    ce_json_set_integer(memory, "block_bytes", needs->block);
-    ce_json_set_integer(memory, "gathered_bytes", needs->gathered);
-    ce_json_set_integer(memory, "record_bytes", needs->records);
-    ce_json_set_integer(memory, "total_bytes", ce_calibrate_planned_bytes(job));
-    ce_json_set_integer(memory, "limit_bytes", job->memory_limit);
-    ce_json_set_integer(object, "tokens", job->windows.tokens[CE_TEXT_FIT]);
-    ce_json_set_integer(object, "heldout_tokens", job->windows.tokens[CE_TEXT_HELDOUT]);
-    json_object_set_new(object, "memory", memory);
-    return ce_print_json(object);
-}
-
 int ce_calibrate_scaling_print_plan(const struct ce_calibrate_job *job)
 {
-    const struct ce_memory_plan *engine = &job->engine_plan;
     const struct ce_scaling_needs *needs = &job->scaling_needs;
+    const struct ce_calibrate_need own[] = {
+        {"input_bytes", "inputs of a layer", needs->inputs, ""},
+        {"block_bytes", "block and vectors", needs->block, ""},
+        {"gathered_bytes", "sums of all ranks", needs->gathered, ""},
+        {"record_bytes", "tables", needs->records, ""}};
+    const size_t count = sizeof(own) / sizeof(own[0]);
 
     if (job->values->json) {
-        return print_plan_json(job);
+        return ce_print_json(ce_calibrate_describe_needs(job, own, count));
     }
-    (void)printf("memory of rank 0\n");
-    print_line("program", CE_CALIBRATE_PROGRAM_BYTES);
-    print_line("weights", engine->dense + engine->experts);
-    print_line("KV cache", engine->cache);
-    print_line("buffers, messages", engine->scratch + engine->receive);
-    print_line("tokens", needs->tokens);
-    print_line("residual stream", needs->residual);
-    print_line("inputs of a layer", needs->inputs);
-    print_line("block and vectors", needs->block);
-    print_line("sums of all ranks", needs->gathered);
-    print_line("tables", needs->records);
-    print_line("total", ce_calibrate_planned_bytes(job));
-    print_line("of", job->memory_limit);
+    ce_calibrate_print_needs(job, own, count);
     return ce_finish_output();
 }
 

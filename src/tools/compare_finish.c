@@ -3,7 +3,6 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/version.h"
-#include "comm/collective.h"
 #include "tools/compare_job.h"
 #include "tools/plot.h"
 #include "tools/report.h"
@@ -252,8 +251,9 @@ finish_on_rank_0(const void *values, char **text, size_t *bytes, struct ce_error
                                                        : status;
 }
 
-static enum ce_status print(const struct finishing *finishing, struct ce_error *err)
+static enum ce_status print(const void *values, struct ce_error *err)
 {
+    const struct finishing *finishing = *(struct finishing *const *)values;
     (void)fputs(finishing->job->values->json ? finishing->json : finishing->markdown,
                 stdout);
     return ce_finish_output() == CE_EXIT_DONE
@@ -265,19 +265,10 @@ enum ce_status ce_compare_job_finish(struct ce_compare_job *job, struct ce_error
 {
     struct finishing finishing = {.job = job};
     struct finishing *pointer = &finishing;
-    char *nothing = NULL;
-    size_t bytes = 0;
-    enum ce_status status = ce_session_share(
-        &job->session, finish_on_rank_0, &pointer, &nothing, &bytes, err);
+    enum ce_status status =
+        ce_session_conclude(&job->session, finish_on_rank_0, print, &pointer, err);
 
-    if (status == CE_OK && job->session.transport->rank == 0) {
-        status = print(&finishing, err);
-    }
-    if (status == CE_OK || !job->session.transport->failed) {
-        status = ce_agree(job->session.transport, status, err);
-    }
     free(finishing.markdown);
     free(finishing.json);
-    free(nothing);
     return status;
 }

@@ -1,7 +1,6 @@
 /* eval_finish.c - the end of an evaluation: its files, its table, what the run cost */
 
 #include "base/log.h"
-#include "comm/collective.h"
 #include "model/parameters.h"
 #include "tools/eval_job.h"
 #include "tools/report.h"
@@ -231,8 +230,9 @@ finish_on_rank_0(const void *values, char **text, size_t *bytes, struct ce_error
     return status;
 }
 
-static enum ce_status print(const struct finishing *finishing, struct ce_error *err)
+static enum ce_status print(const void *values, struct ce_error *err)
 {
+    const struct finishing *finishing = *(struct finishing *const *)values;
     const struct ce_eval_job *job = finishing->job;
     const char *text =
         job->values->json ? finishing->text.json : finishing->text.markdown;
@@ -265,18 +265,9 @@ enum ce_status ce_eval_job_finish(struct ce_eval_job *job, struct ce_error *err)
 {
     struct finishing finishing = {.job = job};
     struct finishing *pointer = &finishing;
-    char *nothing = NULL;
-    size_t bytes = 0;
-    enum ce_status status = ce_session_share(
-        &job->session, finish_on_rank_0, &pointer, &nothing, &bytes, err);
+    enum ce_status status =
+        ce_session_conclude(&job->session, finish_on_rank_0, print, &pointer, err);
 
-    if (status == CE_OK && job->session.transport->rank == 0) {
-        status = print(&finishing, err);
-    }
-    if (status == CE_OK || !job->session.transport->failed) {
-        status = ce_agree(job->session.transport, status, err);
-    }
     ce_final_text_free(&finishing.text);
-    free(nothing);
     return status;
 }

@@ -64,4 +64,13 @@ CE_MUST_CHECK enum ce_status ce_session_share(struct ce_session *session,
                                               size_t *copied,
                                               struct ce_error *err);
 
+/* Has rank 0 call `source`, as for ce_session_share, and then `print`, both with
+ * `values`; what became of them is what all ranks return. Collective. */
+typedef enum ce_status ce_session_print(const void *values, struct ce_error *err);
+CE_MUST_CHECK enum ce_status ce_session_conclude(struct ce_session *session,
+                                                 ce_session_source *source,
+                                                 ce_session_print *print,
+                                                 const void *values,
+                                                 struct ce_error *err);
+
 #endif

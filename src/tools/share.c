@@ -185,3 +185,25 @@ enum ce_status ce_session_share(struct ce_session *session,
     }
     return status;
 }
+
+enum ce_status ce_session_conclude(struct ce_session *session,
+                                   ce_session_source *source,
+                                   ce_session_print *print,
+                                   const void *values,
+                                   struct ce_error *err)
+{
+    struct ce_transport *transport = session->transport;
+    char *nothing = NULL;
+    size_t bytes = 0;
+    enum ce_status status =
+        ce_session_share(session, source, values, &nothing, &bytes, err);
+
+    if (status == CE_OK && transport->rank == 0) {
+        status = print(values, err);
+    }
+    if (status == CE_OK || !transport->failed) {
+        status = ce_agree(transport, status, err);
+    }
+    free(nothing);
+    return status;
+}

@@ -127,7 +127,10 @@ static void records_keep_neurons(void **state)
     free(record);
 }
 
-static void write_layers(const struct ce_parts *parts, double scale)
+/* Fits up to `rank` of each of a layer's experts, with errors by `scale`. */
+static void write_layers(const struct ce_parts *parts,
+                         const size_t rank[EXPERTS],
+                         const double scale[LAYERS][EXPERTS])
 {
     const size_t record = ce_record_bytes(shape);
     unsigned char *records = malloc(EXPERTS * record);
@@ -139,13 +142,20 @@ static void write_layers(const struct ce_parts *parts, double scale)
         for (size_t e = 0; e < EXPERTS; e++) {
             struct made made;
 
-            /* Expert 1 has but one rank. */
-            make_fit(&made, e == 0 ? MOST_RANK : 1, scale * (double)(1 + layer));
+            make_fit(&made, rank[e], scale[layer][e]);
             ce_record_write(records + e * record, shape, e, 0, &made.fit);
         }
         assert_int_equal(ce_parts_write(parts, layer, &facts, records, &err), CE_OK);
     }
     free(records);
+}
+
+/* Expert 1 has but one rank; layer 1 has twice the errors. */
+static void write_usual_layers(const struct ce_parts *parts)
+{
+    write_layers(parts,
+                 (const size_t[EXPERTS]){MOST_RANK, 1},
+                 (const double[LAYERS][EXPERTS]){{1, 1}, {2, 2}});
 }
 
 static struct ce_parts open_parts(void **state, const char *job)
@@ -169,7 +179,7 @@ static void parts_are_whole_or_not_there(void **state)
     FILE *file = NULL;
 
     assert_false(ce_parts_has(&parts, 0));
-    write_layers(&parts, 1.0);
+    write_usual_layers(&parts);
     assert_true(ce_parts_has(&parts, 0));
     assert_true(ce_parts_has(&parts, 1));
     file = fopen(path, "r+b");
@@ -199,7 +209,7 @@ static void outcomes_add_up(void **state)
     struct ce_error err = {.text = ""};
     const uint64_t constants = (uint64_t)LAYERS * EXPERTS * 2 * HIDDEN;
 
-    write_layers(&parts, 1.0);
+    write_usual_layers(&parts);
     assert_int_equal(ce_calibrate_outcome_read(&outcome, &parts, &err), CE_OK);
     assert_true(outcome.layer[1].moe_out[CE_TEXT_HELDOUT] == 5.0);
     assert_true(outcome.layer[1].dropped[CE_TEXT_HELDOUT] == 8.0);
@@ -225,6 +235,33 @@ static void outcomes_add_up(void **state)
     assert_int_equal(outcome.expert[0].chosen, 1);
     assert_int_equal(outcome.expert[1].chosen, 1);
     assert_int_equal(outcome.expert[2].chosen, 0);
+    ce_calibrate_outcome_free(&outcome);
+    ce_parts_remove(&parts);
+    ce_parts_close(&parts);
+}
+
+/* Errors count by layer and by expert. A first rank saves half of an expert's error c,
+ * relative to sqrt(c D), D what truncating its layer costs: c / D is 0.1 and 0.9 in
+ * layer 0, 0.5 twice in layer 1, and every further rank saves half as much. The seventh
+ * rank goes to the expert of 0.1. Were errors relative to the layer alone, it would
+ * have none; to the expert alone, two; unweighted, none. */
+static void budgets_weigh_layers_and_experts(void **state)
+{
+    struct ce_parts parts = open_parts(state, "a=1\n");
+    struct ce_calibrate_outcome outcome;
+    struct ce_error err = {.text = ""};
+    const uint64_t constants = (uint64_t)LAYERS * EXPERTS * 2 * HIDDEN;
+    const struct ce_calibrate_choice seven = {.budget = constants + 7 * 4 * HIDDEN};
+    static const size_t wanted[] = {1, 2, 2, 2};
+
+    write_layers(&parts,
+                 (const size_t[EXPERTS]){MOST_RANK, MOST_RANK},
+                 (const double[LAYERS][EXPERTS]){{1, 9}, {4, 4}});
+    assert_int_equal(ce_calibrate_outcome_read(&outcome, &parts, &err), CE_OK);
+    assert_int_equal(ce_calibrate_choose(&outcome, &seven, &err), CE_OK);
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        assert_int_equal(outcome.expert[i].chosen, wanted[i]);
+    }
     ce_calibrate_outcome_free(&outcome);
     ce_parts_remove(&parts);
     ce_parts_close(&parts);
@@ -287,6 +324,8 @@ int main(void)
             parts_are_whole_or_not_there, temporary_setup, temporary_teardown),
         cmocka_unit_test_setup_teardown(
             outcomes_add_up, temporary_setup, temporary_teardown),
+        cmocka_unit_test_setup_teardown(
+            budgets_weigh_layers_and_experts, temporary_setup, temporary_teardown),
         cmocka_unit_test(less_memory_takes_more_passes),
     };
 

@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "calibrate/conjugate.h"
 #include "calibrate/scaled_block.h"
+#include "elimination.h"
 #include "test.h"
 
 #include <math.h>
@@ -391,22 +392,7 @@ static void eliminate(const float *r, double lambda, double *x)
     for (size_t i = 0; i < UNKNOWNS; i++) {
         m[i][i] += lambda;
     }
-    for (size_t i = 0; i < UNKNOWNS; i++) {
-        for (size_t k = i + 1; k < UNKNOWNS; k++) {
-            const double factor = m[k][i] / m[i][i];
-
-            for (size_t j = i; j <= UNKNOWNS; j++) {
-                m[k][j] -= factor * m[i][j];
-            }
-        }
-    }
-    for (size_t i = UNKNOWNS; i-- > 0;) {
-        x[i] = m[i][UNKNOWNS];
-        for (size_t j = i + 1; j < UNKNOWNS; j++) {
-            x[i] -= m[i][j] * x[j];
-        }
-        x[i] /= m[i][i];
-    }
+    eliminate_rows(&m[0][0], UNKNOWNS, x);
     free(m);
 }
 
