@@ -2,8 +2,10 @@
 
 #include "base/file.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,62 @@
 #include <unistd.h>
 
 #define FIRST_READ_BYTES ((size_t)64 * 1024)
+
+/* What `mode` says that it is, when it is no regular file. */
+static const char *kind_of(mode_t mode)
+{
+    if (S_ISDIR(mode)) {
+        return "a directory";
+    }
+    if (S_ISFIFO(mode)) {
+        return "a FIFO";
+    }
+    return S_ISSOCK(mode) ? "a socket" : "a device";
+}
+
+static enum ce_status
+check_regular(const struct stat *info, const char *path, struct ce_error *err)
+{
+    if (S_ISREG(info->st_mode)) {
+        return CE_OK;
+    }
+    return ce_fail(
+        err, CE_ERR_IO, "%s: is %s, not a regular file", path, kind_of(info->st_mode));
+}
+
+/* An open that fails may say less than what is there: "no such device" of a socket. */
+static enum ce_status fail_open(const char *path, struct ce_error *err)
+{
+    const int why = errno;
+    struct stat info;
+
+    if ((why == ENXIO || why == EISDIR) && stat(path, &info) == 0 &&
+        !S_ISREG(info.st_mode)) {
+        return check_regular(&info, path, err);
+    }
+    return ce_fail(err, CE_ERR_IO, "%s: %s", path, strerror(why));
+}
+
+enum ce_status ce_file_open(int *fd, const char *path, int flags, struct ce_error *err)
+{
+    struct stat info;
+    enum ce_status status = CE_OK;
+
+    *fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (*fd < 0) {
+        return fail_open(path, err);
+    }
+    if (fstat(*fd, &info) != 0) {
+        status = ce_fail(err, CE_ERR_IO, "%s: %s", path, strerror(errno));
+    } else {
+        status = check_regular(&info, path, err);
+    }
+    if (status != CE_OK) {
+        (void)close(*fd);
+        *fd = -1;
+    }
+    return status;
+}
 
 enum ce_status ce_file_map_descriptor(struct ce_file_map *map,
                                       int fd,
@@ -25,11 +83,10 @@ enum ce_status ce_file_map_descriptor(struct ce_file_map *map,
     if (fstat(fd, &info) != 0) {
         return ce_fail(err, CE_ERR_IO, "%s: %s", path, strerror(errno));
     }
-    if (!S_ISREG(info.st_mode)) {
-        return ce_fail(err, CE_ERR_IO, "%s: not a regular file", path);
-    }
-    if (info.st_size == 0) {
-        return CE_OK;
+    enum ce_status status = check_regular(&info, path, err);
+
+    if (status != CE_OK || info.st_size == 0) {
+        return status;
     }
     size_t bytes = (size_t)info.st_size;
     void *data = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -44,16 +101,14 @@ enum ce_status ce_file_map_descriptor(struct ce_file_map *map,
 enum ce_status
 ce_file_map_open(struct ce_file_map *map, const char *path, struct ce_error *err)
 {
-    /* NONBLOCK: the open of a FIFO returns, and is then refused. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = -1;
+    enum ce_status status = ce_file_open(&fd, path, O_RDONLY, err);
 
     *map = (struct ce_file_map){.data = NULL};
-    if (fd < 0) {
-        return ce_fail(err, CE_ERR_IO, "%s: %s", path, strerror(errno));
+    if (status == CE_OK) {
+        status = ce_file_map_descriptor(map, fd, path, err);
+        (void)close(fd);
     }
-    enum ce_status status = ce_file_map_descriptor(map, fd, path, err);
-
-    (void)close(fd);
     return status;
 }
 
@@ -140,18 +195,58 @@ enum ce_status ce_file_read(
 {
     *text = NULL;
     *bytes = 0;
-    if (strcmp(path, "-") == 0) {
-        return read_descriptor(STDIN_FILENO, limit, text, bytes, "stdin", err);
-    }
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = -1;
+    enum ce_status status = ce_file_open(&fd, path, O_RDONLY, err);
 
-    if (fd < 0) {
-        return ce_fail(err, CE_ERR_IO, "%s: %s", path, strerror(errno));
+    if (status == CE_OK) {
+        status = read_descriptor(fd, limit, text, bytes, path, err);
+        (void)close(fd);
     }
-    enum ce_status status = read_descriptor(fd, limit, text, bytes, path, err);
-
-    (void)close(fd);
     return status;
+}
+
+/* The descriptor that a path names as shells do: <(...) is /dev/fd/63; else -1. */
+static int named_descriptor(const char *path)
+{
+    static const char *const folders[] = {"/dev/fd/", "/proc/self/fd/"};
+    char *end = NULL;
+
+    if (strcmp(path, "-") == 0 || strcmp(path, "/dev/stdin") == 0) {
+        return STDIN_FILENO;
+    }
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+        const size_t length = strlen(folders[i]);
+
+        if (strncmp(path, folders[i], length) == 0 && isdigit(path[length])) {
+            const long number = strtol(path + length, &end, 10);
+
+            return *end == '\0' && number <= INT_MAX ? (int)number : -1;
+        }
+    }
+    return -1;
+}
+
+/* Endless ones would only be noticed at the limit; a socket may be a library's. */
+static bool is_stream(int fd)
+{
+    struct stat info;
+
+    return fstat(fd, &info) == 0 &&
+           (S_ISREG(info.st_mode) || S_ISFIFO(info.st_mode) || isatty(fd));
+}
+
+enum ce_status ce_file_read_input(
+    const char *path, size_t limit, char **text, size_t *bytes, struct ce_error *err)
+{
+    const int fd = named_descriptor(path);
+
+    if (fd == STDIN_FILENO) {
+        return read_descriptor(fd, limit, text, bytes, "standard input", err);
+    }
+    if (fd > STDERR_FILENO && is_stream(fd)) {
+        return read_descriptor(fd, limit, text, bytes, path, err);
+    }
+    return ce_file_read(path, limit, text, bytes, err);
 }
 
 bool ce_file_exists(const char *path)

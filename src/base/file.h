@@ -14,6 +14,13 @@ struct ce_file_map {
     size_t bytes;
 };
 
+/* Opens a regular file and never waits: the writer that a FIFO has not, a device that
+ * gives nothing or has no end would hang a rank, and with it all. What else is there is
+ * refused, and the text says what it is. `flags` are those of open(2) that say how;
+ * *fd, to be closed by the caller, is -1 after a failure. */
+CE_MUST_CHECK enum ce_status
+ce_file_open(int *fd, const char *path, int flags, struct ce_error *err);
+
 /* Maps a regular file read-only. Errors name the path and the reason. A file
  * that is cut shorter while it is mapped kills the process (SIGBUS): replace
  * files by renaming, as ce_file_write_atomic does. */
@@ -26,9 +33,15 @@ CE_MUST_CHECK enum ce_status ce_file_map_descriptor(struct ce_file_map *map,
                                                     struct ce_error *err);
 void ce_file_map_close(struct ce_file_map *map); /* accepts a zeroed map */
 
-/* Reads a whole file (or stdin when path is "-") of at most `limit` bytes into
- * malloc'ed memory with a NUL appended. The caller frees *text. */
+/* Reads a whole regular file of at most `limit` bytes into malloc'ed memory with a NUL
+ * appended. The caller frees *text. */
 CE_MUST_CHECK enum ce_status ce_file_read(
+    const char *path, size_t limit, char **text, size_t *bytes, struct ce_error *err);
+
+/* The same of what a person gives to be read once: also standard input as "-" or
+ * /dev/stdin, and a pipe that the shell opened, as it does for <(...). These may take
+ * any time: one rank reads while the others are told that it does (tools/share.c). */
+CE_MUST_CHECK enum ce_status ce_file_read_input(
     const char *path, size_t limit, char **text, size_t *bytes, struct ce_error *err);
 
 /* Writes `path` so that a reader sees the old file or the whole new one:

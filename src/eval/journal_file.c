@@ -2,6 +2,7 @@
 
 #include "eval/journal_file.h"
 
+#include "base/file.h"
 #include "eval/journal_frame.h"
 #include "eval/journal_outcome.h"
 
@@ -42,19 +43,18 @@ enum ce_status ce_journal_file_open(struct ce_journal_file *file,
                                     uint32_t header_crc,
                                     struct ce_error *err)
 {
-    *file = (struct ce_journal_file){.path = strdup(path),
-                                     .fd = open(path, O_WRONLY | O_CLOEXEC),
-                                     .header_crc = header_crc,
-                                     .written = end};
+    *file = (struct ce_journal_file){
+        .path = strdup(path), .fd = -1, .header_crc = header_crc, .written = end};
     enum ce_status status = CE_OK;
 
     (void)pthread_mutex_init(&file->writer, NULL);
     (void)pthread_mutex_init(&file->lock, NULL);
-    if (file->fd < 0) {
-        status = fail_errno(path, err);
-    } else if (file->path == NULL) {
+    if (file->path == NULL) {
         status = ce_fail(err, CE_ERR_NOMEM, "%s: no memory to write it", path);
     } else {
+        status = ce_file_open(&file->fd, path, O_WRONLY, err);
+    }
+    if (status == CE_OK) {
         status = cut(file->fd, end, path, err);
     }
     if (status != CE_OK) {

@@ -165,29 +165,50 @@ static bool is_dead(const struct rival *rival, const struct ce_journal_owner *se
     return rival->quiet_s >= CE_JOURNAL_STALE_S;
 }
 
-/* CE_AGAIN: it is gone. Otherwise the caller closes rival->fd. */
+static enum ce_status fail_read(const char *path, struct ce_error *err)
+{
+    return errno == ESTALE ? CE_AGAIN : fail_errno(path, err);
+}
+
+static enum ce_status read_owner(struct rival *rival, struct ce_error *err)
+{
+    char text[512];
+
+    if (fstat(rival->fd, &rival->info) != 0) {
+        return fail_read(rival->path, err);
+    }
+    if (!S_ISREG(rival->info.st_mode)) {
+        return ce_fail(
+            err, CE_ERR_IO, "%s: cannot lock: is not a regular file", rival->path);
+    }
+    ssize_t bytes = pread(rival->fd, text, sizeof(text) - 1, 0);
+
+    if (bytes < 0) {
+        return fail_read(rival->path, err);
+    }
+    text[bytes] = '\0';
+    (void)ce_journal_owner_parse(&rival->owner, text);
+    return CE_OK;
+}
+
+/* CE_AGAIN: it is gone. CE_OK: the caller closes rival->fd. */
 static enum ce_status judge(struct rival *rival,
                             const char *path,
                             const struct contender *contender,
                             struct ce_error *err)
 {
-    char text[512];
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
     *rival = (struct rival){.path = path, .fd = fd};
     if (fd < 0) {
         return errno == ENOENT || errno == ESTALE ? CE_AGAIN : fail_errno(path, err);
     }
-    ssize_t bytes = pread(fd, text, sizeof(text) - 1, 0);
+    enum ce_status status = read_owner(rival, err);
 
-    if (bytes < 0 || fstat(fd, &rival->info) != 0) {
-        enum ce_status status = errno == ESTALE ? CE_AGAIN : fail_errno(path, err);
-
+    if (status != CE_OK) {
         (void)close(fd);
         return status;
     }
-    text[bytes] = '\0';
-    (void)ce_journal_owner_parse(&rival->owner, text);
     rival->quiet_s =
         (long long)contender->info.st_mtime - (long long)rival->info.st_mtime;
     rival->dead = is_dead(rival, &contender->self);

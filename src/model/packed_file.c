@@ -32,9 +32,6 @@ read_size(int fd, uint64_t *size, const char *path, struct ce_error *err)
     if (fstat(fd, &info) != 0) {
         return ce_fail(err, CE_ERR_IO, "%s: %s", path, strerror(errno));
     }
-    if (!S_ISREG(info.st_mode)) {
-        return ce_fail(err, CE_ERR_IO, "%s: not a regular file", path);
-    }
     *size = (uint64_t)info.st_size;
     return CE_OK;
 }
@@ -131,13 +128,12 @@ enum ce_status ce_packed_file_open(struct ce_packed_file *file,
                                    const struct ce_kernels *kernels,
                                    struct ce_error *err)
 {
-    /* NONBLOCK: the open of a FIFO returns, and is then refused. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    enum ce_status status = CE_OK;
+    int fd = -1;
+    enum ce_status status = ce_file_open(&fd, path, O_RDONLY, err);
 
     *file = (struct ce_packed_file){.fd = -1};
-    if (fd < 0) {
-        return ce_fail(err, CE_ERR_IO, "%s: %s", path, strerror(errno));
+    if (status != CE_OK) {
+        return status;
     }
     status = open_descriptor(file, fd, path, kernels, err);
     if (status == CE_OK) {

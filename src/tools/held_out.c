@@ -12,7 +12,7 @@
 static enum ce_status
 read_text(const void *path, char **text, size_t *bytes, struct ce_error *err)
 {
-    return ce_file_read(path, TEXT_LIMIT, text, bytes, err);
+    return ce_file_read_input(path, TEXT_LIMIT, text, bytes, err);
 }
 
 enum ce_status ce_held_out_read(struct ce_session *session,

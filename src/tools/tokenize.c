@@ -82,7 +82,8 @@ static enum ce_status encode_file(const struct values *values,
 {
     char *text = NULL;
     size_t bytes = 0;
-    enum ce_status status = ce_file_read(values->file, TEXT_LIMIT, &text, &bytes, err);
+    enum ce_status status =
+        ce_file_read_input(values->file, TEXT_LIMIT, &text, &bytes, err);
 
     if (status == CE_OK) {
         status = ce_tokenizer_encode(

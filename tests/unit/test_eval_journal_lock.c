@@ -250,6 +250,19 @@ static void test_garbage(void **state)
 }
 
 /* A contender died between its claim and its lock. */
+/* An open of the FIFO must not wait, and what a device gives is no owner. */
+static void test_no_file(void **state)
+{
+    const char *path = temporary_path(state, CE_JOURNAL_LOCK_NAME);
+    struct ce_journal_lock lock;
+    struct ce_error err = {.text = ""};
+
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(take(state, &lock, &err), CE_ERR_IO);
+    assert_non_null(strstr(err.text, "cannot lock: is not a regular file"));
+    assert_true(ce_file_exists(path));
+}
+
 static void test_left_claim(void **state)
 {
     const char *claim = CE_JOURNAL_LOCK_NAME ".next";
@@ -325,6 +338,7 @@ int main(void)
         TEST(test_dead_process),
         TEST(test_held_and_old),
         TEST(test_garbage),
+        TEST(test_no_file),
         TEST(test_left_claim),
         TEST(test_no_link),
         TEST(test_owner),

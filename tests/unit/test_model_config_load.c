@@ -59,7 +59,7 @@ static void what_cannot_be_read_says_why(void **state)
     temporary_mkdir(state, "config.json");
     assert_int_equal(ce_config_load(&config, temporary_path(state, ""), &err),
                      CE_ERR_IO);
-    assert_non_null(strstr(err.text, "/config.json: Is a directory"));
+    assert_non_null(strstr(err.text, "/config.json: is a directory"));
 }
 
 static void a_missing_file_or_directory_is_explained(void **state)
