@@ -1,14 +1,12 @@
 # What `cmake --install` gives: program, library with public headers and pkg-config file, manual,
-# completion, tasks, licence. The manual and the completion come from the program's own option tables.
+# completion, tasks, licence. The manual and the completion come from the program's own option tables
+# and belong to the target of the program: whoever has built that alone can install.
 
-add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/cemoe.1
+add_custom_command(TARGET cemoe POST_BUILD
     COMMAND cemoe man > ${CMAKE_CURRENT_BINARY_DIR}/cemoe.1
-    DEPENDS cemoe VERBATIM)
-add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/cemoe.bash
     COMMAND cemoe completion > ${CMAKE_CURRENT_BINARY_DIR}/cemoe.bash
-    DEPENDS cemoe VERBATIM)
-add_custom_target(manual ALL
-    DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/cemoe.1 ${CMAKE_CURRENT_BINARY_DIR}/cemoe.bash)
+    BYPRODUCTS ${CMAKE_CURRENT_BINARY_DIR}/cemoe.1 ${CMAKE_CURRENT_BINARY_DIR}/cemoe.bash
+    VERBATIM)
 
 # A static archive needs all it uses at link time: what has a pkg-config file is required by
 # name, MPI, OpenMP and the mathematics library are named as the linker sees them.

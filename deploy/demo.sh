@@ -2,7 +2,7 @@
 # From a fresh checkout to text: installs what is missing, builds the release and lets two ranks
 # continue a prompt with the model in deploy/model, first with all experts, then with the two
 # lightest of each token's four replaced by compressed experts. The texts go to stdout, everything
-# else (build, tokens a second, bytes moved between the ranks) to stderr.
+# else (build, tokens per second, bytes moved between the ranks, what to try next) to stderr.
 #
 #     deploy/demo.sh [PROMPT]
 set -eu
@@ -11,7 +11,8 @@ prompt=${1:-Question: A farmer has 3 fields}
 
 deploy/install-deps.sh
 {
-    cmake --preset release
+    # A tree that is configured already keeps what it was configured with.
+    [ -f build/release/build.ninja ] || cmake --preset release
     cmake --build --preset release --target cemoe
 } >&2
 
@@ -32,3 +33,8 @@ echo "== all experts" >&2
 generate --compressed 0
 echo "== two of four experts compressed" >&2
 generate --compressed 2 --compressed-experts deploy/model/ces-math.safetensors
+cat >&2 <<'END'
+== Shown: two ranks continued a prompt, with all 4 experts per token and with 2 of them compressed; "saved" says how much less they sent.
+== Next: cmake --install build/release --prefix ~/.local && export PATH="$HOME/.local/bin:$PATH" && cemoe --help
+== Then: README.md goes on with scoring a text, a checkpoint of your own, evaluation and clusters.
+END

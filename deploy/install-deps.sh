@@ -32,6 +32,14 @@ for package in $wanted; do
 done
 [ -n "$missing" ] || exit 0
 
+if ! command -v apt-get >/dev/null; then
+    echo "$0: no apt-get here; install what Debian 12 calls:$missing" >&2
+    exit 1
+fi
+if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+    echo "$0: no sudo here; let root run: apt-get install --no-install-recommends$missing" >&2
+    exit 1
+fi
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"
