@@ -16,15 +16,24 @@
 
 #define INDEX_LIMIT ((size_t)64 << 20)
 
-/* A plain name: a file of the directory itself, nothing hidden, no way out. */
-static bool is_plain_name(const char *name)
+/* A file in the directory or in a folder of it: nothing hidden, no way out. */
+static bool is_inside(const char *name)
 {
     static const char ending[] = ".safetensors";
     size_t length = strlen(name);
     size_t end = sizeof(ending) - 1;
 
-    return length > end && name[0] != '.' && strchr(name, '/') == NULL &&
-           strcmp(name + length - end, ending) == 0;
+    if (length <= end || strcmp(name + length - end, ending) != 0 || name[0] == '/' ||
+        name[length - end - 1] == '/') {
+        return false;
+    }
+    for (const char *part = name; part != NULL; part = strchr(part, '/')) {
+        part += part != name; /* the slash */
+        if (part[0] == '.' || part[0] == '/') {
+            return false;
+        }
+    }
+    return true;
 }
 
 static int compare_strings(const void *a, const void *b)
@@ -60,11 +69,11 @@ static enum ce_status collect_shards(json_t *map,
     {
         const char *name = json_string_value(value);
 
-        if (name == NULL || !is_plain_name(name)) {
+        if (name == NULL || !is_inside(name)) {
             return ce_fail(err,
                            CE_ERR_FORMAT,
-                           "%s: weight_map: %.128s: '%.64s' is not the plain name of "
-                           "a .safetensors file",
+                           "%s: weight_map: %.128s: '%.64s' is not the name of a "
+                           ".safetensors file in the directory or a folder of it",
                            index_path,
                            tensor,
                            name == NULL ? "" : name);

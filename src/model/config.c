@@ -103,10 +103,8 @@ static enum ce_status check_class(enum ce_architecture architecture,
     return CE_OK;
 }
 
-static enum ce_status read_root(struct ce_config *out,
-                                const json_t *root,
-                                const char *file,
-                                struct ce_error *err)
+static enum ce_status
+read_root(struct ce_config *out, json_t *root, const char *file, struct ce_error *err)
 {
     struct ce_config config;
     enum ce_architecture architecture;
@@ -120,6 +118,9 @@ static enum ce_status read_root(struct ce_config *out,
     }
     if (status == CE_OK) {
         status = ce_config_check(&config, file, err);
+    }
+    if (status == CE_OK) {
+        status = ce_config_check_keys(&config, root, file, err);
     }
     if (status == CE_OK) {
         *out = config;

@@ -45,6 +45,9 @@ static const struct size_field {
     {"num_experts_per_tok", offsetof(struct ce_config, top_k), 65535},
 };
 
+static const struct size_field local_experts_field = {
+    "num_local_experts", offsetof(struct ce_config, experts), 65535};
+
 /* Sizes whose default is computed from others. */
 static const struct size_field kv_heads_field = {
     "num_key_value_heads", offsetof(struct ce_config, kv_heads), 1 << 12};
@@ -122,12 +125,17 @@ static enum ce_status read_sizes(struct ce_config *config,
                                  const json_t *root,
                                  struct ce_error *err)
 {
+    const json_t *experts = json_object_get(root, "num_experts");
     enum ce_status status = CE_OK;
 
     for (size_t i = 0;
          status == CE_OK && i < sizeof(size_fields) / sizeof(size_fields[0]);
          i++) {
         status = read_size(config, &size_fields[i], source, root, err);
+    }
+    /* Another name of num_experts in transformers; both are compared in the end. */
+    if (status == CE_OK && (experts == NULL || json_is_null(experts))) {
+        status = read_size(config, &local_experts_field, source, root, err);
     }
     config->kv_heads = config->heads;
     if (status == CE_OK) {

@@ -31,6 +31,13 @@ CE_MUST_CHECK enum ce_status ce_config_read_stop_tokens(struct ce_config *config
                                                         const char *file,
                                                         struct ce_error *err);
 
+/* Every key of the file must be one that is computed, one that cannot change results,
+ * or one of another model whose value changes nothing here. */
+CE_MUST_CHECK enum ce_status ce_config_check_keys(const struct ce_config *config,
+                                                  json_t *root,
+                                                  const char *file,
+                                                  struct ce_error *err);
+
 /* How the fields of a complete config must fit together: divisibility, order,
  * products that stay far from overflow. */
 CE_MUST_CHECK enum ce_status

@@ -4,7 +4,8 @@
  *     v5:  "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}
  *
  * Files that were saved several times carry both; then a theta inside an object
- * wins over the one outside, as in Hugging Face transformers.
+ * wins over the one outside, as in Hugging Face transformers. There rope_scaling hides
+ * rope_parameters, so a theta that only the hidden one has is refused.
  */
 
 #include "base/json.h"
@@ -54,18 +55,29 @@ static enum ce_status check_whole_head(const struct ce_json_source *source,
     return status;
 }
 
-/* A factor without a type is the linear scaling of old files, and an object
- * inside means other parameters for other layers. */
+/* What the default type reads, and what it does not read in transformers either. Other
+ * keys belong to other types: a factor without a type is the linear scaling of old
+ * files, an object means other parameters for other layers. */
 static enum ce_status
 check_no_more(const struct ce_json_source *source, json_t *object, struct ce_error *err)
 {
+    static const char *const known[] = {"type",
+                                        "rope_type",
+                                        "rope_theta",
+                                        "partial_rotary_factor",
+                                        "original_max_position_embeddings"};
     const char *key;
     json_t *value;
     enum ce_status status = CE_OK;
 
     json_object_foreach(object, key, value)
     {
-        if (json_is_object(value) || strcmp(key, "factor") == 0) {
+        size_t i = 0;
+
+        while (i < sizeof(known) / sizeof(known[0]) && strcmp(key, known[i]) != 0) {
+            i++;
+        }
+        if (i == sizeof(known) / sizeof(known[0]) && !json_is_null(value)) {
             status = ce_fail(err,
                              CE_ERR_UNSUPPORTED,
                              "%s: %s%.64s: is not supported",
@@ -118,17 +130,30 @@ enum ce_status ce_config_read_rope(struct ce_config *config,
     const struct ce_json_source plain = {.file = file, .prefix = ""};
     const struct ce_json_source v4 = {.file = file, .prefix = "rope_scaling."};
     const struct ce_json_source v5 = {.file = file, .prefix = "rope_parameters."};
+    double hidden = 0.0;
     double *theta = &config->rope_theta;
     enum ce_status status = ce_json_read_double(&plain, root, "rope_theta", theta, err);
 
     if (status == CE_OK) {
         status = check_whole_head(&plain, root, err);
     }
+    const bool scaled = json_object_size(json_object_get(root, "rope_scaling")) > 0;
+
     if (status == CE_OK) {
-        status = read_object(theta, root, "rope_parameters", &v5, err);
+        status =
+            read_object(scaled ? &hidden : theta, root, "rope_parameters", &v5, err);
     }
     if (status == CE_OK) {
         status = read_object(theta, root, "rope_scaling", &v4, err);
+    }
+    if (status == CE_OK && hidden > 0.0 && (hidden < *theta || hidden > *theta)) {
+        return ce_fail(err,
+                       CE_ERR_FORMAT,
+                       "%s: rope_parameters.rope_theta: is %g, but %g beside "
+                       "rope_scaling, which transformers takes; keep one of the two",
+                       file,
+                       hidden,
+                       *theta);
     }
     if (status == CE_OK && !(*theta > 0.0)) {
         return ce_fail(err,

@@ -1,8 +1,4 @@
-/* config_stop.c - the tokens that end a generation
- *
- * generation_config.json wins where it names any: chat models list there what
- * config.json does not know. Where it is silent, or says null, config.json holds.
- */
+/* config_stop.c - the tokens that end a generation */
 
 #include "base/json.h"
 #include "model/config_parts.h"
@@ -51,26 +47,5 @@ enum ce_status ce_config_read_stop_tokens(struct ce_config *config,
     for (size_t i = 0; status == CE_OK && i < json_array_size(eos); i++) {
         status = add_token(config, json_array_get(eos, i), file, err);
     }
-    return status;
-}
-
-enum ce_status ce_config_parse_generation(struct ce_config *config,
-                                          const char *text,
-                                          size_t bytes,
-                                          const char *file,
-                                          struct ce_error *err)
-{
-    json_t *root;
-    enum ce_status status = ce_json_parse_object(text, bytes, file, &root, err);
-    const json_t *eos = json_object_get(root, "eos_token_id");
-    struct ce_config changed = *config;
-
-    if (status == CE_OK && eos != NULL && !json_is_null(eos)) {
-        status = ce_config_read_stop_tokens(&changed, eos, file, err);
-    }
-    if (status == CE_OK) {
-        *config = changed;
-    }
-    json_decref(root);
     return status;
 }

@@ -207,7 +207,11 @@ class Config(BadInput):
             ({"architectures": ["OlmoeForTokenClassification"]}, "config.json", "architectures"),
             ({"hidden_act": "gelu"}, "config.json", "hidden_act", "gelu"),
             ({"torch_dtype": "float8"}, "config.json", "dtype", "float8"),
-            ({"quantization_config": {"bits": 4}}, "config.json", "quantization_config"))
+            ({"quantization_config": {"bits": 4}}, "config.json", "quantization_config"),
+            ({"sliding_window": 4}, "config.json", "sliding_window"),
+            ({"num_local_experts": 8}, "config.json", "num_local_experts", "num_experts", "16"),
+            ({"mystery_gate": 2}, "config.json", "mystery_gate"),
+            ({"tie_word_embeddings": True}, "model.safetensors", "lm_head.weight", "tie_word_embeddings"))
 
     def test_rope_that_is_not_known(self):
         self.assert_config_failures(

@@ -199,7 +199,11 @@ static void shard_names_cannot_leave_the_directory(void **state)
 {
     static const char *const names[] = {"../one.safetensors",
                                         "/etc/one.safetensors",
-                                        "sub/one.safetensors",
+                                        "sub/../one.safetensors",
+                                        "sub/.hidden/one.safetensors",
+                                        "sub//one.safetensors",
+                                        "./one.safetensors",
+                                        "sub/.safetensors",
                                         "..safetensors",
                                         ".safetensors",
                                         ".hidden.safetensors",
@@ -214,10 +218,32 @@ static void shard_names_cannot_leave_the_directory(void **state)
         (void)snprintf(
             text, sizeof(text), "{\"weight_map\": {\"a\": \"%s\"}}", names[i]);
         write_text(state, INDEX, text);
-        assert_refused(state, CE_ERR_FORMAT, "is not the plain name");
+        assert_refused(state, CE_ERR_FORMAT, "is not the name of a");
     }
     write_text(state, INDEX, "{\"weight_map\": {\"a\": 1}}");
-    assert_refused(state, CE_ERR_FORMAT, "weight_map: a: '' is not the plain name");
+    assert_refused(state, CE_ERR_FORMAT, "weight_map: a: '' is not the name of a");
+}
+
+static void shards_may_lie_in_folders(void **state)
+{
+    struct ce_checkpoint checkpoint;
+    struct ce_error err;
+    const char *path = NULL;
+
+    temporary_mkdir(state, "weights");
+    temporary_mkdir(state, "weights/part");
+    write_tensors(state, "weights/one.safetensors", "ab");
+    write_tensors(state, "weights/part/two.safetensors", "c");
+    write_text(state,
+               INDEX,
+               MAP("weights/one.safetensors",
+                   "weights/one.safetensors",
+                   "weights/part/two.safetensors"));
+    assert_int_equal(ce_checkpoint_open(&checkpoint, temporary_path(state, ""), &err),
+                     CE_OK);
+    assert_non_null(ce_checkpoint_find(&checkpoint, "c", &path));
+    assert_string_equal(path, temporary_path(state, "weights/part/two.safetensors"));
+    ce_checkpoint_close(&checkpoint);
 }
 
 static void the_index_is_checked(void **state)
@@ -408,6 +434,7 @@ int main(int argc, char **argv)
         WITH_FILES(a_tensor_in_two_shards_is_refused),
         WITH_FILES(equal_counts_do_not_hide_a_wrong_tensor),
         WITH_FILES(shard_names_cannot_leave_the_directory),
+        WITH_FILES(shards_may_lie_in_folders),
         WITH_FILES(the_index_is_checked),
         WITH_FILES(pickled_weights_are_refused_with_a_way_out),
         WITH_FILES(a_directory_without_weights_is_explained),
