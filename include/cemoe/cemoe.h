@@ -28,6 +28,10 @@
  *
  * Threads: one thread at a time calls into an engine; inside, OpenMP threads
  * work (OMP_NUM_THREADS).
+ *
+ * Streams: the library prints nothing, but UCX prints its warnings on standard output
+ * unless UCX_LOG_FILE says otherwise. Descriptors 0 to 2 must be open, or what is
+ * printed goes into files that are opened later: both is the program's to see to.
  */
 
 #ifndef CEMOE_CEMOE_H

@@ -1,5 +1,6 @@
 /* bench_kernels_print.c - results of `cemoe bench kernels` as a table and as JSON */
 
+#include "base/streams.h"
 #include "tools/bench_kernels.h"
 #include "tools/common.h"
 
@@ -66,22 +67,22 @@ static void put_result(const struct ce_bench_result *result,
     const double read = result->bytes / result->seconds.median;
     const double flops = result->flops / result->seconds.median;
 
-    (void)printf("%-14s %6zu x %-5zu %5zu  %-8s %10.1f %8.2f",
-                 result->name,
-                 result->outputs,
-                 result->inputs,
-                 result->rows,
-                 result->format,
-                 1e6 * result->seconds.median,
-                 read / 1e9);
+    ce_print("%-14s %6zu x %-5zu %5zu  %-8s %10.1f %8.2f",
+             result->name,
+             result->outputs,
+             result->inputs,
+             result->rows,
+             result->format,
+             1e6 * result->seconds.median,
+             read / 1e9);
     if (limit.read > 0) {
-        (void)printf(" %3.0f%%", 100 * read / limit.read);
+        ce_print(" %3.0f%%", 100 * read / limit.read);
     }
-    (void)printf(" %8.2f", flops / 1e9);
+    ce_print(" %8.2f", flops / 1e9);
     if (limit.sgemm > 0) {
-        (void)printf(" %3.0f%%", 100 * flops / limit.sgemm);
+        ce_print(" %3.0f%%", 100 * flops / limit.sgemm);
     }
-    (void)putchar('\n');
+    ce_print("\n");
 }
 
 int ce_bench_kernels_print_table(struct ce_bench_results *results)
@@ -89,21 +90,21 @@ int ce_bench_kernels_print_table(struct ce_bench_results *results)
     const struct ce_limit_rates limit = ce_limits_best(&results->limits);
     const char *of = limit.read > 0 ? "  of" : "";
 
-    (void)printf("kernels %s, %d thread(s); what is read is not in a cache (%zu MiB in "
-                 "turn); medians\n\n%-14s %6s x %-5s %5s  %-8s %10s %8s%s %8s%s\n",
-                 results->kernels,
-                 results->threads,
-                 results->cold_bytes >> 20,
-                 "",
-                 "out",
-                 "in",
-                 "rows",
-                 "format",
-                 "us",
-                 "GB/s",
-                 of,
-                 "GFLOP/s",
-                 of);
+    ce_print("kernels %s, %d thread(s); what is read is not in a cache (%zu MiB in "
+             "turn); medians\n\n%-14s %6s x %-5s %5s  %-8s %10s %8s%s %8s%s\n",
+             results->kernels,
+             results->threads,
+             results->cold_bytes >> 20,
+             "",
+             "out",
+             "in",
+             "rows",
+             "format",
+             "us",
+             "GB/s",
+             of,
+             "GFLOP/s",
+             of);
     for (size_t i = 0; i < results->count; i++) {
         put_result(&results->result[i], limit);
     }

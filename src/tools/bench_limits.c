@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/streams.h"
 #include "comm/collective.h"
 #include "kernels/blas/core.h"
 #include "kernels/blas/sgemm.h"
@@ -210,17 +211,17 @@ void ce_limits_print(struct ce_limits *limits)
     struct ce_spread read = ce_spread_of(limits->read, limits->samples);
     struct ce_spread sgemm = ce_spread_of(limits->sgemm, limits->samples);
 
-    (void)printf("\nread   %7.1f GB/s    (median %.1f, least %.1f) of %.2f GiB\n"
-                 "sgemm  %7.1f GFLOP/s (median %.1f, least %.1f) of order %d by "
-                 "OpenBLAS for %s, in turn with the rest: %zu samples\n",
-                 read.max / 1e9,
-                 read.median / 1e9,
-                 read.min / 1e9,
-                 (double)limits->bytes * limits->transport->ranks / 0x1p30,
-                 sgemm.max / 1e9,
-                 sgemm.median / 1e9,
-                 sgemm.min / 1e9,
-                 ORDER,
-                 ce_blas_core(),
-                 limits->samples);
+    ce_print("\nread   %7.1f GB/s    (median %.1f, least %.1f) of %.2f GiB\n"
+             "sgemm  %7.1f GFLOP/s (median %.1f, least %.1f) of order %d by "
+             "OpenBLAS for %s, in turn with the rest: %zu samples\n",
+             read.max / 1e9,
+             read.median / 1e9,
+             read.min / 1e9,
+             (double)limits->bytes * limits->transport->ranks / 0x1p30,
+             sgemm.max / 1e9,
+             sgemm.median / 1e9,
+             sgemm.min / 1e9,
+             ORDER,
+             ce_blas_core(),
+             limits->samples);
 }

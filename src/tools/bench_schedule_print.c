@@ -1,5 +1,6 @@
 /* bench_schedule_print.c - a result of `cemoe bench schedule` as a table and as JSON */
 
+#include "base/streams.h"
 #include "tools/bench_samples.h"
 #include "tools/bench_schedule.h"
 #include "tools/report.h"
@@ -74,16 +75,16 @@ static void put(const char *name, const struct ce_step_totals *totals)
 {
     const double steps = (double)totals->steps;
 
-    (void)printf("%s %8llu tokens in %6llu steps %9.3f s %10.1f tokens/s; a step %.1f "
-                 "tokens, %.1f of them single, %.1f rows of logits\n",
-                 name,
-                 (unsigned long long)totals->tokens,
-                 (unsigned long long)totals->steps,
-                 (double)totals->ns / 1e9,
-                 rate(totals),
-                 ce_ratio((double)totals->tokens, steps),
-                 ce_ratio((double)totals->decodes, steps),
-                 ce_ratio((double)totals->rows, steps));
+    ce_print("%s %8llu tokens in %6llu steps %9.3f s %10.1f tokens/s; a step %.1f "
+             "tokens, %.1f of them single, %.1f rows of logits\n",
+             name,
+             (unsigned long long)totals->tokens,
+             (unsigned long long)totals->steps,
+             (double)totals->ns / 1e9,
+             rate(totals),
+             ce_ratio((double)totals->tokens, steps),
+             ce_ratio((double)totals->decodes, steps),
+             ce_ratio((double)totals->rows, steps));
 }
 
 int ce_schedule_print_table(const struct ce_schedule_result *result,
@@ -92,25 +93,24 @@ int ce_schedule_print_table(const struct ce_schedule_result *result,
     const struct ce_engine *engine = session->engine;
     const double pages = (double)result->all_pages;
 
-    (void)printf("kernels %s, %d rank(s) of %d thread(s), %s; at most %zu tokens of a "
-                 "rank in a step\n%zu items of seed %llu: %zu requests\n\n",
-                 engine->kernels->name,
-                 session->transport->ranks,
-                 engine->threads,
-                 session->transport->ops->name,
-                 engine->options.step_tokens,
-                 result->items,
-                 (unsigned long long)result->seed,
-                 result->requests);
+    ce_print("kernels %s, %d rank(s) of %d thread(s), %s; at most %zu tokens of a "
+             "rank in a step\n%zu items of seed %llu: %zu requests\n\n",
+             engine->kernels->name,
+             session->transport->ranks,
+             engine->threads,
+             session->transport->ops->name,
+             engine->options.step_tokens,
+             result->items,
+             (unsigned long long)result->seed,
+             result->requests);
     put("list ", &result->job);
     put("plain", &result->plain);
-    (void)printf(
-        "\nefficiency %.1f%%  occupancy %.1f%%  %llu tokens found in the cache, "
-        "of which %.0f%% were used, at most %.0f%%\n",
-        100 * efficiency(result),
-        100 * occupancy(result),
-        (unsigned long long)result->summary.reused,
-        100 * ce_ratio(mean_pages(result), pages),
-        100 * ce_ratio((double)result->most_pages, pages));
+    ce_print("\nefficiency %.1f%%  occupancy %.1f%%  %llu tokens found in the cache, "
+             "of which %.0f%% were used, at most %.0f%%\n",
+             100 * efficiency(result),
+             100 * occupancy(result),
+             (unsigned long long)result->summary.reused,
+             100 * ce_ratio(mean_pages(result), pages),
+             100 * ce_ratio((double)result->most_pages, pages));
     return ce_finish_output();
 }

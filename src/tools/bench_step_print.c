@@ -1,5 +1,6 @@
 /* bench_step_print.c - a result of `cemoe bench step` as a table and as JSON */
 
+#include "base/streams.h"
 #include "tools/bench_samples.h"
 #include "tools/bench_step.h"
 #include "tools/report.h"
@@ -143,25 +144,25 @@ int ce_step_print_json(struct ce_step_result *result, const struct ce_session *s
 
 static void put_fraction(const char *unit, double rate, double fraction)
 {
-    (void)printf(" %8.2f %s", rate / 1e9, unit);
+    ce_print(" %8.2f %s", rate / 1e9, unit);
     if (fraction > 0) {
-        (void)printf(" %4.0f%%", 100 * fraction);
+        ce_print(" %4.0f%%", 100 * fraction);
     }
 }
 
 static void put_phase(const char *name, size_t batch, const struct rates *r)
 {
-    (void)printf("%s %5zu %10.1f (%.1f .. %.1f) tokens/s %9.2f MB %8.3f GFLOP a token",
-                 name,
-                 batch,
-                 r->tokens / r->seconds.median,
-                 r->tokens / r->seconds.max,
-                 r->tokens / r->seconds.min,
-                 r->bytes_a_token / 1e6,
-                 r->flops_a_token / 1e9);
+    ce_print("%s %5zu %10.1f (%.1f .. %.1f) tokens/s %9.2f MB %8.3f GFLOP a token",
+             name,
+             batch,
+             r->tokens / r->seconds.median,
+             r->tokens / r->seconds.max,
+             r->tokens / r->seconds.min,
+             r->bytes_a_token / 1e6,
+             r->flops_a_token / 1e9);
     put_fraction("GB/s", r->bytes_a_second, r->of_read);
     put_fraction("GFLOP/s", r->flops_a_second, r->of_sgemm);
-    (void)putchar('\n');
+    ce_print("\n");
 }
 
 /* "attention 22%  router 1%  experts 71% ...", in the order of a step. */
@@ -176,13 +177,12 @@ static void put_stages(const char *name, size_t batch, const struct ce_work *wor
     {
         all += json_real_value(seconds);
     }
-    (void)printf("%s %5zu", name, batch);
+    ce_print("%s %5zu", name, batch);
     json_object_foreach(times, stage, seconds)
     {
-        (void)printf(
-            "  %s %.1f%%", stage, 100 * ce_ratio(json_real_value(seconds), all));
+        ce_print("  %s %.1f%%", stage, 100 * ce_ratio(json_real_value(seconds), all));
     }
-    (void)putchar('\n');
+    ce_print("\n");
     json_decref(times);
 }
 
@@ -190,19 +190,19 @@ int ce_step_print_table(struct ce_step_result *result, const struct ce_session *
 {
     const struct ce_engine *engine = session->engine;
 
-    (void)printf("kernels %s, %d rank(s) of %d thread(s), %s; %zu of %zu experts in "
-                 "full, %zu compressed\nprompts of %zu tokens, then %zu steps; medians "
-                 "of %zu\n\nphase  batch\n",
-                 engine->kernels->name,
-                 session->transport->ranks,
-                 engine->threads,
-                 session->transport->ops->name,
-                 engine->mains,
-                 engine->config.top_k,
-                 engine->compressed,
-                 result->prompt_tokens,
-                 result->decode_steps,
-                 result->repeat);
+    ce_print("kernels %s, %d rank(s) of %d thread(s), %s; %zu of %zu experts in "
+             "full, %zu compressed\nprompts of %zu tokens, then %zu steps; medians "
+             "of %zu\n\nphase  batch\n",
+             engine->kernels->name,
+             session->transport->ranks,
+             engine->threads,
+             session->transport->ops->name,
+             engine->mains,
+             engine->config.top_k,
+             engine->compressed,
+             result->prompt_tokens,
+             result->decode_steps,
+             result->repeat);
     for (int phase = 0; phase < CE_STEP_PHASES; phase++) {
         for (size_t i = 0; i < result->batches; i++) {
             struct rates r = rates_of(result, &result->batch[i].phase[phase], session);
@@ -211,7 +211,7 @@ int ce_step_print_table(struct ce_step_result *result, const struct ce_session *
         }
     }
     ce_limits_print(&result->limits);
-    (void)printf("\nshare of time, rank 0\n");
+    ce_print("\nshare of time, rank 0\n");
     for (int phase = 0; phase < CE_STEP_PHASES; phase++) {
         for (size_t i = 0; i < result->batches; i++) {
             put_stages(phase_name[phase],

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/streams.h"
 #include "base/version.h"
 #include "calibrate/solver.h"
 #include "kernels/blas/sgemm.h"
@@ -376,16 +377,16 @@ static void print_head(const struct ce_calibrate_outcome *outcome)
 {
     const size_t most = outcome->shape.most_rank;
 
-    (void)printf("layer  truncated");
+    ce_print("layer  truncated");
     for (size_t r = 0; r != SIZE_MAX; r = next_rank(r, most)) {
         char name[32];
 
         (void)snprintf(name, sizeof(name), "rank %zu", r);
-        (void)printf("  %8s", name);
+        ce_print("  %8s", name);
     }
-    (void)printf("  %8s  mean rank%s\n",
-                 "chosen",
-                 outcome->shape.neurons > 0 ? "  mean neurons" : "");
+    ce_print("  %8s  mean rank%s\n",
+             "chosen",
+             outcome->shape.neurons > 0 ? "  mean neurons" : "");
 }
 
 static void print_layer(const struct ce_calibrate_outcome *outcome,
@@ -405,17 +406,17 @@ static void print_layer(const struct ce_calibrate_outcome *outcome,
         ranks += (double)expert->chosen;
         neurons += (double)expert->neurons;
     }
-    (void)printf("%5zu  %9.5f", index, relative(layer->dropped[set], all));
+    ce_print("%5zu  %9.5f", index, relative(layer->dropped[set], all));
     for (size_t r = 0; r != SIZE_MAX; r = next_rank(r, most)) {
-        (void)printf("  %8.5f", relative(layer->error[set][r], all));
+        ce_print("  %8.5f", relative(layer->error[set][r], all));
     }
-    (void)printf("  %8.5f  %9.1f",
-                 relative(layer->chosen[set], all),
-                 ranks / (double)outcome->experts);
+    ce_print("  %8.5f  %9.1f",
+             relative(layer->chosen[set], all),
+             ranks / (double)outcome->experts);
     if (outcome->shape.neurons > 0) {
-        (void)printf("  %12.1f", neurons / (double)outcome->experts);
+        ce_print("  %12.1f", neurons / (double)outcome->experts);
     }
-    (void)printf("\n");
+    ce_print("\n");
 }
 
 static int print_table(const struct ce_calibrate_job *job)
@@ -423,18 +424,18 @@ static int print_table(const struct ce_calibrate_job *job)
     const enum ce_text_set set =
         job->windows.count[CE_TEXT_HELDOUT] > 0 ? CE_TEXT_HELDOUT : CE_TEXT_FIT;
 
-    (void)printf("squared error of the auxiliary experts' outputs, one by one, over "
-                 "|moe_out|^2, %s tokens\n",
-                 set == CE_TEXT_HELDOUT ? "held-out" : "fitted");
+    ce_print("squared error of the auxiliary experts' outputs, one by one, over "
+             "|moe_out|^2, %s tokens\n",
+             set == CE_TEXT_HELDOUT ? "held-out" : "fitted");
     print_head(&job->outcome);
     for (size_t l = 0; l < job->outcome.layers; l++) {
         print_layer(&job->outcome, l, set);
     }
-    (void)printf("%s: %" PRIu64 " bytes for %zu of %zu experts of a token\n",
-                 job->values->out,
-                 job->outcome.bytes,
-                 job->layers.compressed,
-                 job->config.top_k);
+    ce_print("%s: %" PRIu64 " bytes for %zu of %zu experts of a token\n",
+             job->values->out,
+             job->outcome.bytes,
+             job->layers.compressed,
+             job->config.top_k);
     return ce_finish_output();
 }
 

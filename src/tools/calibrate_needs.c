@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/streams.h"
 #include "calibrate/walk.h"
 #include "comm/collective.h"
 #include "moe/placement_file.h"
@@ -272,10 +273,10 @@ json_t *ce_calibrate_describe_needs(const struct ce_calibrate_job *job,
 static void print_needs(const struct ce_calibrate_need *need, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        (void)printf("%-20s %10.1f MiB%s\n",
-                     need[i].name,
-                     (double)need[i].bytes / 0x1p20,
-                     need[i].note);
+        ce_print("%-20s %10.1f MiB%s\n",
+                 need[i].name,
+                 (double)need[i].bytes / 0x1p20,
+                 need[i].note);
     }
 }
 
@@ -292,7 +293,7 @@ void ce_calibrate_print_needs(const struct ce_calibrate_job *job,
                    sizeof(total.note),
                    "   of %.1f MiB",
                    (double)job->memory_limit / 0x1p20);
-    (void)printf("memory of rank 0\n");
+    ce_print("memory of rank 0\n");
     print_needs(common, COMMON_NEEDS);
     print_needs(own, count);
     print_needs(&total, 1);
@@ -337,6 +338,6 @@ int ce_calibrate_print_plan(const struct ce_calibrate_job *job)
                    "   to rank %zu",
                    job->layers.shape.most_rank);
     ce_calibrate_print_needs(job, own, count);
-    (void)printf("passes over a layer  %zu\n", needs->passes + for_neurons);
+    ce_print("passes over a layer  %zu\n", needs->passes + for_neurons);
     return ce_finish_output();
 }

@@ -2,6 +2,7 @@
  * report */
 
 #include "base/log.h"
+#include "base/streams.h"
 #include "base/version.h"
 #include "moe/placement_file.h"
 #include "tools/calibrate.h"
@@ -204,24 +205,24 @@ int ce_calibrate_scaling_print(const struct ce_calibrate_job *job)
     const enum ce_text_set set =
         job->windows.count[CE_TEXT_HELDOUT] > 0 ? CE_TEXT_HELDOUT : CE_TEXT_FIT;
 
-    (void)printf("squared error of the block's output over |moe_out|^2, %s tokens\n",
-                 set == CE_TEXT_HELDOUT ? "held-out" : "fitted");
-    (void)printf("layer  truncated    fitted  recovered  steps\n");
+    ce_print("squared error of the block's output over |moe_out|^2, %s tokens\n",
+             set == CE_TEXT_HELDOUT ? "held-out" : "fitted");
+    ce_print("layer  truncated    fitted  recovered  steps\n");
     for (size_t l = 0; l < outcome->layers; l++) {
         const struct ce_scaling_facts *facts = &outcome->facts[l];
         const double truncated = facts->truncated[set];
 
-        (void)printf("%5zu  %9.5f  %8.5f  %7.2f %%  %5" PRIu64 "\n",
-                     l,
-                     relative(truncated, facts->full[set]),
-                     relative(facts->fitted[set], facts->full[set]),
-                     100.0 * relative(truncated - facts->fitted[set], truncated),
-                     facts->steps);
+        ce_print("%5zu  %9.5f  %8.5f  %7.2f %%  %5" PRIu64 "\n",
+                 l,
+                 relative(truncated, facts->full[set]),
+                 relative(facts->fitted[set], facts->full[set]),
+                 100.0 * relative(truncated - facts->fitted[set], truncated),
+                 facts->steps);
     }
-    (void)printf("%s: %zu bytes for %zu of %zu experts of a token\n",
-                 job->values->out,
-                 ce_scaling_outcome_bytes(outcome),
-                 job->layers.compressed,
-                 job->config.top_k);
+    ce_print("%s: %zu bytes for %zu of %zu experts of a token\n",
+             job->values->out,
+             ce_scaling_outcome_bytes(outcome),
+             job->layers.compressed,
+             job->config.top_k);
     return ce_finish_output();
 }

@@ -3,10 +3,13 @@
 #include "tools/common.h"
 
 #include "base/log.h"
+#include "base/streams.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 static const char *const combines[] = {"ordered", "partial", NULL};
 static const char *const formats[] = {"stored", "bf16", "q8", "q4", NULL};
@@ -237,8 +240,12 @@ bool ce_check_model_values(const char *command, const struct ce_model_values *va
 
 int ce_finish_output(void)
 {
-    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
-        ce_log(CE_LOG_ERROR, "standard output cannot be written");
+    errno = 0;
+    if (fflush(ce_results()) != 0 || ferror(ce_results()) != 0) {
+        ce_log(CE_LOG_ERROR,
+               "standard output cannot be written%s%s",
+               errno != 0 ? ": " : "",
+               errno != 0 ? strerror(errno) : "");
         return CE_EXIT_FAILED;
     }
     return CE_EXIT_DONE;
@@ -256,13 +263,14 @@ void ce_json_set_seconds(json_t *object, const char *key, uint64_t ns)
 
 int ce_print_json(json_t *document)
 {
-    int failed = document == NULL || json_dumpf(document, stdout, JSON_COMPACT) != 0;
+    int failed =
+        document == NULL || json_dumpf(document, ce_results(), JSON_COMPACT) != 0;
 
     json_decref(document);
     if (failed) {
         ce_log(CE_LOG_ERROR, "the JSON result cannot be written");
         return CE_EXIT_FAILED;
     }
-    (void)putchar('\n');
+    ce_print("\n");
     return ce_finish_output();
 }

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/streams.h"
 #include "base/version.h"
 #include "tools/compare_job.h"
 #include "tools/plot.h"
@@ -255,7 +256,7 @@ static enum ce_status print(const void *values, struct ce_error *err)
 {
     const struct finishing *finishing = *(struct finishing *const *)values;
     (void)fputs(finishing->job->values->json ? finishing->json : finishing->markdown,
-                stdout);
+                ce_results());
     return ce_finish_output() == CE_EXIT_DONE
                ? CE_OK
                : ce_fail(err, CE_ERR_IO, "the table cannot be written");

@@ -2,6 +2,7 @@
 
 #include "tools/doctor_report.h"
 
+#include "base/streams.h"
 #include "tools/common.h"
 
 #include <stdio.h>
@@ -12,29 +13,29 @@
 
 static void print_hosts(const struct ce_doctor_report *report)
 {
-    (void)printf("%-20s %6s %8s %15s %12s %12s\n",
-                 "host",
-                 "ranks",
-                 "threads",
-                 "processors",
-                 "planned MiB",
-                 "free MiB");
+    ce_print("%-20s %6s %8s %15s %12s %12s\n",
+             "host",
+             "ranks",
+             "threads",
+             "processors",
+             "planned MiB",
+             "free MiB");
     for (size_t r = 0; r < report->ranks; r++) {
         if (ce_facts_are_first(report->facts, r)) {
             struct ce_host_facts host = ce_facts_host(report->facts, report->ranks, r);
 
-            (void)printf("%-20s %6zu %8d %7d of %4d ",
-                         host.name,
-                         host.ranks,
-                         host.threads,
-                         host.processors,
-                         host.online);
+            ce_print("%-20s %6zu %8d %7d of %4d ",
+                     host.name,
+                     host.ranks,
+                     host.threads,
+                     host.processors,
+                     host.online);
             if (host.planned > 0) {
-                (void)printf("%12.1f", (double)host.planned / 0x1p20);
+                ce_print("%12.1f", (double)host.planned / 0x1p20);
             } else {
-                (void)printf("%12s", "-");
+                ce_print("%12s", "-");
             }
-            (void)printf(" %12.1f\n", (double)host.available / 0x1p20);
+            ce_print(" %12.1f\n", (double)host.available / 0x1p20);
         }
     }
 }
@@ -44,23 +45,23 @@ static void print_filled(const char *text)
 {
     size_t column = INDENT;
 
-    (void)printf("%*s", INDENT, "");
+    ce_print("%*s", INDENT, "");
     while (*text != '\0') {
         size_t length = strcspn(text, " ");
 
         if (column > INDENT && column + 1 + length > WIDTH) {
-            (void)printf("\n%*s", INDENT, "");
+            ce_print("\n%*s", INDENT, "");
             column = INDENT;
         } else if (column > INDENT) {
-            (void)putchar(' ');
+            ce_print(" ");
             column++;
         }
-        (void)printf("%.*s", (int)length, text);
+        ce_print("%.*s", (int)length, text);
         column += length;
         text += length;
         text += strspn(text, " ");
     }
-    (void)putchar('\n');
+    ce_print("\n");
 }
 
 /* Once for findings in a row that have the same. */
@@ -75,19 +76,19 @@ static bool has_own_advice(const struct ce_findings *findings, size_t i)
 void ce_doctor_report_print(const struct ce_doctor_report *report)
 {
     print_hosts(report);
-    (void)putchar('\n');
+    ce_print("\n");
     for (size_t i = 0; i < report->findings->count; i++) {
         const struct ce_finding *finding = &report->findings->item[i];
 
-        (void)printf("%-8s %-8s %s\n",
-                     ce_verdict_name(finding->verdict),
-                     finding->check,
-                     finding->text);
+        ce_print("%-8s %-8s %s\n",
+                 ce_verdict_name(finding->verdict),
+                 finding->check,
+                 finding->text);
         if (has_own_advice(report->findings, i)) {
             print_filled(finding->advice);
         }
     }
-    (void)printf("\n%s\n", ce_verdict_name(ce_findings_worst(report->findings)));
+    ce_print("\n%s\n", ce_verdict_name(ce_findings_worst(report->findings)));
 }
 
 static json_t *describe_host(const struct ce_host_facts *host)

@@ -1,6 +1,7 @@
 /* eval_finish.c - the end of an evaluation: its files, its table, what the run cost */
 
 #include "base/log.h"
+#include "base/streams.h"
 #include "model/parameters.h"
 #include "tools/eval_job.h"
 #include "tools/report.h"
@@ -252,9 +253,9 @@ static enum ce_status print(const void *values, struct ce_error *err)
             job->values->out);
         return CE_OK;
     }
-    (void)fputs(text, stdout);
+    (void)fputs(text, ce_results());
     if (job->values->json && text[0] != '\0' && text[strlen(text) - 1] != '\n') {
-        (void)putchar('\n');
+        ce_print("\n");
     }
     return ce_finish_output() == CE_EXIT_DONE
                ? CE_OK

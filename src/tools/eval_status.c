@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/streams.h"
 #include "eval/final.h"
 #include "eval/journal.h"
 #include "tools/common.h"
@@ -80,17 +81,17 @@ static int print_text(const struct ce_journal *journal, const char *state)
     size_t count = 0;
 
     (void)ce_journal_entries(journal, &count);
-    (void)printf("%s: %zu of %llu answers\n",
-                 state,
-                 count,
-                 (unsigned long long)count_wanted(header));
+    ce_print("%s: %zu of %llu answers\n",
+             state,
+             count,
+             (unsigned long long)count_wanted(header));
     for (size_t v = 0; v < header->variants; v++) {
         for (size_t t = 0; t < header->tasks; t++) {
-            (void)printf("%-12s %-24s %zu of %llu\n",
-                         header->variant[v],
-                         header->task[t].name,
-                         count_item(journal, v, t),
-                         (unsigned long long)header->task[t].queries);
+            ce_print("%-12s %-24s %zu of %llu\n",
+                     header->variant[v],
+                     header->task[t].name,
+                     count_item(journal, v, t),
+                     (unsigned long long)header->task[t].queries);
         }
     }
     return ce_finish_output();

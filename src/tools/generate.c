@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/streams.h"
 #include "comm/collective.h"
 #include "engine/generation.h"
 #include "model/config.h"
@@ -189,8 +190,8 @@ static size_t needed_cache(const struct job *job, size_t max_positions)
 static void print_piece(const struct ce_text *piece)
 {
     if (piece->bytes > 0) {
-        (void)fwrite(piece->data, 1, piece->bytes, stdout);
-        (void)fflush(stdout);
+        (void)fwrite(piece->data, 1, piece->bytes, ce_results());
+        (void)fflush(ce_results());
     }
 }
 
@@ -215,9 +216,9 @@ static void start_stream(struct job *job, size_t index)
 {
     job->streaming = index;
     if (job->count > 1) {
-        (void)printf("=== prompt %zu\n", index);
+        ce_print("=== prompt %zu\n", index);
     }
-    (void)printf("%s", job->answer[index].text);
+    ce_print("%s", job->answer[index].text);
     ce_decode_stream_fini(&job->stream);
     ce_decode_stream_init(&job->stream, job->tokenizer, true);
 }
@@ -235,7 +236,7 @@ static void stream_token(struct job *job, size_t index)
     }
     stream_ids(job, job->answer[index].ids.count - 1);
     while (job->answer[job->streaming].finish != CE_FINISH_NONE) {
-        (void)putchar('\n');
+        ce_print("\n");
         if (job->streaming + 1 == job->count) {
             break;
         }

@@ -1,5 +1,6 @@
 /* inspect_text.c - an inspection as tables for people */
 
+#include "base/streams.h"
 #include "tools/inspect.h"
 
 #include <inttypes.h>
@@ -8,12 +9,12 @@
 
 static void put_count(const char *label, uint64_t value, const char *note)
 {
-    (void)printf("  %-22s %12" PRIu64 "%s%s\n", label, value, *note ? "   " : "", note);
+    ce_print("  %-22s %12" PRIu64 "%s%s\n", label, value, *note ? "   " : "", note);
 }
 
 static void put_text(const char *label, const char *text)
 {
-    (void)printf("  %-22s %12s\n", label, text);
+    ce_print("  %-22s %12s\n", label, text);
 }
 
 static void put_config(const struct ce_config *config)
@@ -31,7 +32,7 @@ static void put_config(const struct ce_config *config)
     if (config->clip_qkv > 0) {
         (void)snprintf(clip, sizeof(clip), "%g", (double)config->clip_qkv);
     }
-    (void)printf("%s\n", ce_architecture_name(config->architecture));
+    ce_print("%s\n", ce_architecture_name(config->architecture));
     put_count("layers", config->layers, "");
     put_count("hidden size", config->hidden_size, "");
     put_count("attention heads", config->heads, heads);
@@ -44,8 +45,8 @@ static void put_config(const struct ce_config *config)
               config->use_ce ? "by default (use_ce)" : "only when asked for");
     put_count("vocabulary", config->vocab_size, "");
     put_count("longest context", config->max_positions, "");
-    (void)printf("  %-22s %12g\n", "RoPE theta", config->rope_theta);
-    (void)printf("  %-22s %12g\n", "RMS norm epsilon", (double)config->rms_norm_eps);
+    ce_print("  %-22s %12g\n", "RoPE theta", config->rope_theta);
+    ce_print("  %-22s %12g\n", "RMS norm epsilon", (double)config->rms_norm_eps);
     put_text("clipped q, k, v", clip);
     put_text("attention biases", config->attention_bias ? "yes" : "no");
     put_text("tied embeddings", config->tie_word_embeddings ? "yes" : "no");
@@ -55,23 +56,23 @@ static void put_config(const struct ce_config *config)
 static void put_stored(const struct ce_inspection *inspection)
 {
     if (!inspection->has_weights) {
-        (void)printf("\nNo weights here: all that follows is computed from "
-                     "config.json\n");
+        ce_print("\nNo weights here: all that follows is computed from "
+                 "config.json\n");
         return;
     }
-    (void)printf("\nStored in %zu file%s\n",
-                 inspection->files,
-                 inspection->files == 1 ? "" : "s");
+    ce_print("\nStored in %zu file%s\n",
+             inspection->files,
+             inspection->files == 1 ? "" : "s");
     for (int d = 0; d < CE_INSPECT_DTYPES; d++) {
         const struct ce_inspect_stored *stored = &inspection->stored[d];
 
         if (stored->tensors > 0) {
-            (void)printf("  %-22s %12" PRIu64 "   values in %" PRIu64
-                         " tensors, %.2f MiB\n",
-                         ce_dtype_name((enum ce_dtype)d),
-                         stored->values,
-                         stored->tensors,
-                         (double)stored->bytes / 0x1p20);
+            ce_print("  %-22s %12" PRIu64 "   values in %" PRIu64
+                     " tensors, %.2f MiB\n",
+                     ce_dtype_name((enum ce_dtype)d),
+                     stored->values,
+                     stored->tensors,
+                     (double)stored->bytes / 0x1p20);
         }
     }
     put_text("compressed experts",
@@ -80,7 +81,7 @@ static void put_stored(const struct ce_inspection *inspection)
 
 static void put_millions(const char *label, uint64_t value)
 {
-    (void)printf("  %-22s %12.3f M\n", label, (double)value / 1e6);
+    ce_print("  %-22s %12.3f M\n", label, (double)value / 1e6);
 }
 
 static void put_parameters(const struct ce_inspection *inspection)
@@ -89,7 +90,7 @@ static void put_parameters(const struct ce_inspection *inspection)
     size_t mains = inspection->config.top_k - inspection->n_ce;
     char label[64];
 
-    (void)printf("\nParameters\n");
+    ce_print("\nParameters\n");
     put_millions("embedding", p->embedding);
     put_millions("attention", p->attention);
     put_millions("routers", p->router);
@@ -102,27 +103,27 @@ static void put_parameters(const struct ce_inspection *inspection)
         label, sizeof(label), "active, %zu experts", inspection->config.top_k);
     put_millions(label, p->active);
     (void)snprintf(label, sizeof(label), "active, %zu experts", mains);
-    (void)printf("  %-22s %12.3f M (%+.1f %%) with %zu compressed, which add "
-                 "%.3f M\n",
-                 label,
-                 (double)p->active_compressed / 1e6,
-                 100 * ((double)p->active_compressed / (double)p->active - 1),
-                 inspection->n_ce,
-                 (double)p->compressed_vectors / 1e6);
+    ce_print("  %-22s %12.3f M (%+.1f %%) with %zu compressed, which add "
+             "%.3f M\n",
+             label,
+             (double)p->active_compressed / 1e6,
+             100 * ((double)p->active_compressed / (double)p->active - 1),
+             inspection->n_ce,
+             (double)p->compressed_vectors / 1e6);
 }
 
 static void put_mebibytes(const char *label, uint64_t bytes)
 {
-    (void)printf("  %-22s %12.2f MiB\n", label, (double)bytes / 0x1p20);
+    ce_print("  %-22s %12.2f MiB\n", label, (double)bytes / 0x1p20);
 }
 
 static void put_memory(const struct ce_inspection *inspection)
 {
     const struct ce_inspect_memory *m = &inspection->memory;
 
-    (void)printf("\nMemory of each of %zu rank%s\n",
-                 inspection->ranks,
-                 inspection->ranks == 1 ? "" : "s");
+    ce_print("\nMemory of each of %zu rank%s\n",
+             inspection->ranks,
+             inspection->ranks == 1 ? "" : "s");
     put_mebibytes("dense weights", m->dense);
     put_mebibytes("compressed experts", m->tables);
     if (m->shard_least == m->shard_most) {
@@ -131,7 +132,7 @@ static void put_memory(const struct ce_inspection *inspection)
         put_mebibytes("its experts, least", m->experts_least);
         put_mebibytes("its experts, most", m->experts_most);
     }
-    (void)printf(
+    ce_print(
         "  %-22s %12" PRIu64 " bytes\n", "KV cache of a token", m->cache_per_token);
 }
 
@@ -146,12 +147,12 @@ static void put_scheme(const struct ce_inspection *inspection,
         &inspection->traffic[CE_INSPECT_COMPRESSED][scheme];
     struct ce_inspect_saving saving = ce_inspect_saving_of(inspection, scheme);
 
-    (void)printf("  %-22s %12.1f %12.1f %8.1f %% %18.1f %%\n",
-                 label,
-                 ce_traffic_bytes(&before->mean),
-                 ce_traffic_bytes(&after->mean),
-                 100 * saving.same,
-                 100 * saving.per_assignment);
+    ce_print("  %-22s %12.1f %12.1f %8.1f %% %18.1f %%\n",
+             label,
+             ce_traffic_bytes(&before->mean),
+             ce_traffic_bytes(&after->mean),
+             100 * saving.same,
+             100 * saving.per_assignment);
 }
 
 static void put_spread(const struct ce_inspection *inspection)
@@ -160,10 +161,10 @@ static void put_spread(const struct ce_inspection *inspection)
         &inspection->traffic[CE_INSPECT_COMPRESSED][CE_TRAFFIC_ORDERED];
 
     if (inspection->memory.shard_least != inspection->memory.shard_most) {
-        (void)printf("  Shards are uneven: a rank's tokens cost %.1f to %.1f bytes, "
-                     "ordered and compressed.\n",
-                     load->least,
-                     load->most);
+        ce_print("  Shards are uneven: a rank's tokens cost %.1f to %.1f bytes, "
+                 "ordered and compressed.\n",
+                 load->least,
+                 load->most);
     }
 }
 
@@ -174,32 +175,31 @@ static void put_traffic(const struct ce_inspection *inspection)
     char after[32];
 
     if (inspection->ranks == 1) {
-        (void)printf("\nNothing travels on one rank; --ranks N shows what would\n");
+        ce_print("\nNothing travels on one rank; --ranks N shows what would\n");
         return;
     }
     (void)snprintf(before, sizeof(before), "%zu full", top_k);
     (void)snprintf(after, sizeof(after), "%zu full", top_k - inspection->n_ce);
-    (void)printf("\nBytes a token is expected to send and get in a layer, uniform "
-                 "routing, %zu ranks\n"
-                 "  %-22s %12s %12s   saved against\n"
-                 "  %-22s %12s %12s %10s %20s\n",
-                 inspection->ranks,
-                 "",
-                 "",
-                 "",
-                 "",
-                 before,
-                 after,
-                 "the same",
-                 "row per assignment");
+    ce_print("\nBytes a token is expected to send and get in a layer, uniform "
+             "routing, %zu ranks\n"
+             "  %-22s %12s %12s   saved against\n"
+             "  %-22s %12s %12s %10s %20s\n",
+             inspection->ranks,
+             "",
+             "",
+             "",
+             "",
+             before,
+             after,
+             "the same",
+             "row per assignment");
     put_scheme(inspection, CE_TRAFFIC_PER_ASSIGNMENT, "row per assignment");
     put_scheme(inspection, CE_TRAFFIC_ORDERED, "ordered combine");
     put_scheme(inspection, CE_TRAFFIC_PARTIAL, "partial combine");
-    (void)printf(
-        "  A step adds %zu bytes for each pair of ranks and layer, and less than "
-        "%d of padding.\n",
-        ce_traffic_fixed_bytes(),
-        CE_TRAFFIC_PADDING_BYTES);
+    ce_print("  A step adds %zu bytes for each pair of ranks and layer, and less than "
+             "%d of padding.\n",
+             ce_traffic_fixed_bytes(),
+             CE_TRAFFIC_PADDING_BYTES);
     put_spread(inspection);
 }
 

@@ -2,27 +2,32 @@
 
 #include "base/log.h"
 #include "base/options.h"
+#include "base/streams.h"
 #include "base/version.h"
 #include "comm/transport.h"
 #include "kernels/blas/core.h"
 #include "tools/commands.h"
+#include "tools/common.h"
 #include "tools/test_fault.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static int run_man(const void *values)
 {
     (void)values;
-    ce_program_print_man(stdout, &ce_program_cemoe);
+    ce_program_print_man(ce_results(), &ce_program_cemoe);
     return CE_EXIT_DONE;
 }
 
 static int run_completion(const void *values)
 {
     (void)values;
-    ce_program_print_completion(stdout, &ce_program_cemoe);
+    ce_program_print_completion(ce_results(), &ce_program_cemoe);
     return CE_EXIT_DONE;
 }
 
@@ -100,6 +105,10 @@ const struct ce_program ce_program_cemoe = {
     .commands = commands,
     .sections = sections};
 
+/* Called before any library is initialised: these may open files, and print. */
+__attribute__((section(".preinit_array"),
+               used)) static void (*const before_libraries)(void) = ce_streams_open;
+
 /* Every rank of a launched job parses the same line: one of them speaks. */
 static void init_log(void)
 {
@@ -121,9 +130,9 @@ static int usage_error(const struct ce_error *err)
 static int print_request(const struct ce_command_line *line)
 {
     if (ce_log_is_speaker() && line->request == CE_REQUEST_VERSION) {
-        ce_program_print_version(stdout, &ce_program_cemoe);
+        ce_program_print_version(ce_results(), &ce_program_cemoe);
     } else if (ce_log_is_speaker()) {
-        ce_program_print_help(stdout, &ce_program_cemoe, line->command);
+        ce_program_print_help(ce_results(), &ce_program_cemoe, line->command);
     }
     return CE_EXIT_DONE;
 }
@@ -135,8 +144,23 @@ static void start_with_better_blas(char **argv)
     const char *core = ce_blas_better_core();
 
     if (core != NULL && setenv(CE_BLAS_CORE_VARIABLE, core, 1) == 0) {
+        ce_streams_restore();
         (void)execv("/proc/self/exe", argv);
+        ce_streams_hide();
     }
+}
+
+/* What a file system says only when a file is closed counts, too. */
+static int close_results(int code)
+{
+    if (code == CE_EXIT_DONE) {
+        code = ce_finish_output();
+    }
+    if (fclose(ce_results()) != 0 && code == CE_EXIT_DONE) {
+        ce_log(CE_LOG_ERROR, "standard output cannot be written: %s", strerror(errno));
+        code = CE_EXIT_FAILED;
+    }
+    return code;
 }
 
 int main(int argc, char **argv)
@@ -146,6 +170,9 @@ int main(int argc, char **argv)
     int code = CE_EXIT_DONE;
 
     init_log();
+    /* Who reads our output may leave; that shall not end a job which has files to
+     * write. */
+    (void)signal(SIGPIPE, SIG_IGN);
     if (ce_command_line_parse(&line, &ce_program_cemoe, argc, argv, &err) != CE_OK ||
         ce_test_fault_read(&err) != CE_OK) {
         code = usage_error(&err);
@@ -158,5 +185,5 @@ int main(int argc, char **argv)
         code = line.command->run(line.values);
     }
     ce_command_line_free(&line);
-    return code;
+    return close_results(code);
 }

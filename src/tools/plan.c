@@ -1,6 +1,7 @@
 /* plan.c - `cemoe plan`: makes placements of experts, and shows them */
 
 #include "base/log.h"
+#include "base/streams.h"
 #include "moe/placement_file.h"
 #include "tools/commands.h"
 #include "tools/common.h"
@@ -228,9 +229,9 @@ static size_t count_copies(const struct ce_placement *placement)
 static void print_bytes(const struct job *job, uint64_t bytes, int width)
 {
     if (job->model.bytes != NULL) {
-        (void)printf("%*.2f", width, (double)bytes / 0x1p20);
+        ce_print("%*.2f", width, (double)bytes / 0x1p20);
     }
-    (void)putchar('\n');
+    ce_print("\n");
 }
 
 static int print_table(const struct job *job)
@@ -239,34 +240,34 @@ static int print_table(const struct job *job)
     size_t experts = placement->layers * placement->experts;
     uint64_t bytes = 0;
 
-    (void)printf("%s: %zu layers with %zu experts on %d rank%s, %.2f copies of an "
-                 "expert\n\n"
-                 "%6s %10s %10s %12s %12s%s\n",
-                 placement->name,
-                 placement->layers,
-                 placement->experts,
-                 placement->ranks,
-                 placement->ranks == 1 ? "" : "s",
-                 (double)count_copies(placement) / (double)experts,
-                 "rank",
-                 "layer min",
-                 "layer max",
-                 "all layers",
-                 "replicated",
-                 job->model.bytes != NULL ? "          MiB" : "");
+    ce_print("%s: %zu layers with %zu experts on %d rank%s, %.2f copies of an "
+             "expert\n\n"
+             "%6s %10s %10s %12s %12s%s\n",
+             placement->name,
+             placement->layers,
+             placement->experts,
+             placement->ranks,
+             placement->ranks == 1 ? "" : "s",
+             (double)count_copies(placement) / (double)experts,
+             "rank",
+             "layer min",
+             "layer max",
+             "all layers",
+             "replicated",
+             job->model.bytes != NULL ? "          MiB" : "");
     for (int r = 0; r < placement->ranks; r++) {
         const struct share *share = &job->share[r];
 
-        (void)printf("%6d %10zu %10zu %12zu %12zu",
-                     r,
-                     share->least,
-                     share->most,
-                     share->experts,
-                     share->shared);
+        ce_print("%6d %10zu %10zu %12zu %12zu",
+                 r,
+                 share->least,
+                 share->most,
+                 share->experts,
+                 share->shared);
         print_bytes(job, share->bytes, 13);
         bytes += share->bytes;
     }
-    (void)printf("%6s %10s %10s %12zu", "all", "", "", count_copies(placement));
+    ce_print("%6s %10s %10s %12zu", "all", "", "", count_copies(placement));
     print_bytes(job, bytes, 26);
     return ce_finish_output();
 }

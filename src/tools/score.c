@@ -1,6 +1,7 @@
 /* score.c - `cemoe score`: log-likelihood and perplexity of a text */
 
 #include "base/log.h"
+#include "base/streams.h"
 #include "comm/collective.h"
 #include "engine/scoring.h"
 #include "model/tokenizer/tokenizer.h"
@@ -203,15 +204,14 @@ static int print_table(const struct job *job, const struct summary *summary)
 {
     if (job->values->per_token) {
         for (size_t i = 0; i < job->ids.count; i++) {
-            (void)printf("%8zu %8d %12.6f\n", i, job->ids.id[i], job->logprob[i]);
+            ce_print("%8zu %8d %12.6f\n", i, job->ids.id[i], job->logprob[i]);
         }
     }
-    (void)printf(
-        "tokens      %zu\nscored      %zu\nnll         %.6f\nperplexity  %.5f\n",
-        job->ids.count,
-        summary->scored,
-        summary->nll,
-        exp(summary->nll));
+    ce_print("tokens      %zu\nscored      %zu\nnll         %.6f\nperplexity  %.5f\n",
+             job->ids.count,
+             summary->scored,
+             summary->nll,
+             exp(summary->nll));
     return ce_finish_output();
 }
 

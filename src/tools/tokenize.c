@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/streams.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tools/commands.h"
 #include "tools/common.h"
@@ -207,7 +208,7 @@ static int print_pieces(const struct result *result)
     for (size_t i = 0; i < result->ids.count; i++) {
         char *piece = json_dumps(json_array_get(result->pieces, i), JSON_ENCODE_ANY);
 
-        (void)printf("%8d  %s\n", result->ids.id[i], piece != NULL ? piece : "");
+        ce_print("%8d  %s\n", result->ids.id[i], piece != NULL ? piece : "");
         free(piece);
     }
     return ce_finish_output();
@@ -216,16 +217,16 @@ static int print_pieces(const struct result *result)
 static int print_ids(const struct ce_ids *ids)
 {
     for (size_t i = 0; i < ids->count; i++) {
-        (void)printf("%s%d", i > 0 ? " " : "", ids->id[i]);
+        ce_print("%s%d", i > 0 ? " " : "", ids->id[i]);
     }
-    (void)putchar('\n');
+    ce_print("\n");
     return ce_finish_output();
 }
 
 static int print_text(const struct ce_text *text)
 {
-    (void)fwrite(text->bytes > 0 ? text->data : "", 1, text->bytes, stdout);
-    (void)putchar('\n');
+    (void)fwrite(text->bytes > 0 ? text->data : "", 1, text->bytes, ce_results());
+    ce_print("\n");
     return ce_finish_output();
 }
 
