@@ -4,23 +4,35 @@
 #include "base/log.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #define LINE_BYTES 1024
 
-static enum ce_log_level log_level = CE_LOG_INFO;
-static int log_rank = 0;
+static atomic_int log_level = CE_LOG_INFO;
+static atomic_int process_rank = 0;
+static _Thread_local int thread_rank = -1; /* -1: that of the process */
 
 void ce_log_init(enum ce_log_level level, int rank)
 {
-    log_level = level;
-    log_rank = rank;
+    log_level = (int)level;
+    process_rank = rank;
+}
+
+void ce_log_as_rank(int rank)
+{
+    thread_rank = rank;
+}
+
+static int own_rank(void)
+{
+    return thread_rank >= 0 ? thread_rank : process_rank;
 }
 
 int ce_log_is_speaker(void)
 {
-    return log_rank == 0;
+    return own_rank() == 0;
 }
 
 static const char *level_prefix(enum ce_log_level level)
@@ -54,11 +66,11 @@ void ce_log(enum ce_log_level level, const char *format, ...)
     char rank[32] = "";
     va_list args;
 
-    if (level > log_level) {
+    if ((int)level > log_level) {
         return;
     }
-    if (log_rank != 0) {
-        (void)snprintf(rank, sizeof(rank), "[rank %d]", log_rank);
+    if (!ce_log_is_speaker()) {
+        (void)snprintf(rank, sizeof(rank), "[rank %d]", own_rank());
     }
     size_t used =
         (size_t)snprintf(line, sizeof(line), "cemoe%s: %s", rank, level_prefix(level));

@@ -9,8 +9,11 @@
 
 enum ce_log_level { CE_LOG_ERROR = 0, CE_LOG_WARN, CE_LOG_INFO, CE_LOG_DEBUG };
 
-/* Called once at start, before other threads exist. */
+/* Of the process; called once at start. */
 void ce_log_init(enum ce_log_level level, int rank);
+/* The calling thread is that rank from now on, whatever its process is: for ranks that
+ * are threads of one process. */
+void ce_log_as_rank(int rank);
 void ce_log(enum ce_log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* True on the rank that speaks for all (0). */

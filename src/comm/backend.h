@@ -12,7 +12,8 @@
 
 #include "comm/transport.h"
 
-/* The back-ends; transport.c lists them. */
+/* The back-ends that can be asked for by name; transport.c lists them. That of threads
+ * is private to threads.c, which gives each rank of a group its own. */
 extern const struct ce_transport_ops ce_transport_self;
 extern const struct ce_transport_ops ce_transport_mpi;
 extern const struct ce_transport_ops ce_transport_ucx;
@@ -23,11 +24,17 @@ CE_MUST_CHECK enum ce_status ce_transport_init(struct ce_transport *transport,
                                                int rank,
                                                int ranks,
                                                struct ce_error *err);
+/* Every transport begins so, when it has been made. */
+void ce_transport_begin(struct ce_transport *transport, uint64_t deadline_ms);
 /* Frees what init allocated, not the structure; accepts a zeroed head. */
 void ce_transport_fini(struct ce_transport *transport);
 
 /* True when no exchange is between start and finish. */
 bool ce_transport_is_idle(const struct ce_transport *transport);
+
+/* All ranks meet before they part, up to the deadline; false, with a warning, when some
+ * do not come: the transport has then failed. Leaving returns no status. */
+bool ce_transport_meet_at_end(struct ce_transport *transport);
 
 /* The send buffer for `peer` is free again. */
 void ce_exchange_sent(struct ce_transport *transport, enum ce_slot slot, int peer);
@@ -42,7 +49,8 @@ void ce_exchange_arrived(struct ce_transport *transport,
 #define CE_RANKS_TEXT 160
 void ce_describe_missing(char *text, const unsigned char *flags, int ranks, int count);
 /* "rank 2: step 7, layer 3, stage experts: dispatch round 21"; "rank 2: after step 7:"
- * between steps and "rank 2: stage load:" before them. */
+ * between steps and "rank 2: stage load:" before them. Without `what` nothing follows
+ * the last colon and its space. */
 #define CE_WHERE_TEXT 128
 void ce_describe_where(char *text,
                        const struct ce_transport *t,

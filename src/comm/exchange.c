@@ -226,6 +226,10 @@ void ce_describe_where(char *text,
     } else if (now->step > 0) {
         (void)snprintf(doing, sizeof(doing), "after step %" PRIu64 ": ", now->step);
     }
+    if (what == NULL) {
+        (void)snprintf(text, CE_WHERE_TEXT, "rank %d: %s", t->rank, doing);
+        return;
+    }
     (void)snprintf(text,
                    CE_WHERE_TEXT,
                    "rank %d: %s%s round %" PRIu64,

@@ -301,25 +301,13 @@ static void free_buffers(struct mpi_transport *mpi, enum ce_slot slot)
 /* MPI's own end waits for all ranks as long as it takes, so they meet before it, with
  * the deadline. And no rank is in MPI_Finalize while another waits for it and gives up:
  * then Open MPI 4.1's mpirun crashes or hangs now and then. */
-static bool meet_at_end(struct ce_transport *t)
-{
-    struct ce_error err = {.text = ""};
-    const struct ce_bytes *all = NULL;
-
-    if (ce_allgather(t, (struct ce_bytes){NULL, 0}, &all, &err) == CE_OK) {
-        return true;
-    }
-    ce_log(CE_LOG_WARN, "the ranks do not part in order: %s", err.text);
-    return false; /* leaving returns no status */
-}
-
 static void mpi_destroy(struct ce_transport *t)
 {
     struct mpi_transport *mpi = from_head(t);
 
     /* Both calls wait for all ranks, so after a failure neither is made: the
      * launcher then ends the others when this process exits. */
-    if (!t->failed && ce_transport_is_idle(t) && meet_at_end(t)) {
+    if (!t->failed && ce_transport_is_idle(t) && ce_transport_meet_at_end(t)) {
         (void)MPI_Comm_free(&mpi->comm);
         if (mpi->owns_mpi) {
             (void)MPI_Finalize();

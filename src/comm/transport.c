@@ -2,7 +2,9 @@
 
 #include "comm/transport.h"
 
+#include "base/log.h"
 #include "comm/backend.h"
+#include "comm/collective.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,10 +108,27 @@ enum ce_status ce_transport_create(struct ce_transport **transport,
         status = create_named(transport, name, err);
     }
     if (status == CE_OK) {
-        (*transport)->deadline_ms = deadline_ms;
-        (*transport)->latency_ns = wanted_latency_ns();
+        ce_transport_begin(*transport, deadline_ms);
     }
     return status;
+}
+
+void ce_transport_begin(struct ce_transport *transport, uint64_t deadline_ms)
+{
+    transport->deadline_ms = deadline_ms;
+    transport->latency_ns = wanted_latency_ns();
+}
+
+bool ce_transport_meet_at_end(struct ce_transport *transport)
+{
+    struct ce_error err = {.text = ""};
+    const struct ce_bytes *all = NULL;
+
+    if (ce_allgather(transport, (struct ce_bytes){NULL, 0}, &all, &err) == CE_OK) {
+        return true;
+    }
+    ce_log(CE_LOG_WARN, "the ranks do not part in order: %s", err.text);
+    return false;
 }
 
 void ce_transport_destroy(struct ce_transport *transport)
@@ -221,7 +240,12 @@ enum ce_status ce_transport_tend(struct ce_transport *transport, struct ce_error
     if (transport->ops->tend != NULL) {
         status = transport->ops->tend(transport, err);
     }
-    transport->failed = transport->failed || status != CE_OK;
+    if (status != CE_OK) {
+        transport->failed = true;
+        if (err != NULL) {
+            err->rank = transport->rank;
+        }
+    }
     return status;
 }
 

@@ -20,7 +20,7 @@
  * its send and not after.
  *
  * Threads: one thread at a time uses a transport; for mpi and ucx the one that created
- * it.
+ * it. Ranks that are threads of one process have a transport each (threads.h).
  *
  * Deadline: each wait (next, finish) may last deadline_ms from its entry; 0
  * means for ever. It bounds how long a rank waits for a peer, so it must be
@@ -90,6 +90,7 @@ struct ce_transport; /* common head, then the back-end's own state */
 /* What a back-end implements; see the wrappers below for the meaning. */
 struct ce_transport_ops {
     const char *name;
+    bool one_process; /* the ranks are threads: what one has mapped all see */
     /* Joins the job and allocates the transport (see backend.h). When it fails, *t may
      * be a transport that works instead, the same on all ranks; else NULL. Collective.
      */
@@ -169,8 +170,9 @@ struct ce_transport {
 /* ce_transport_create, _destroy, _rank and _ranks are public: see cemoe/cemoe.h. */
 
 /* Ends the job on all ranks. Does not return for mpi and ucx; does nothing for self,
- * whose only rank is the caller. After an error call it before send buffers are
- * freed: a peer may be reading them. */
+ * whose only rank is the caller; for threads (threads.h) the next wait of every other
+ * rank fails, and the caller is to end by itself. After an error call it before send
+ * buffers are freed: a peer may be reading them. */
 void ce_transport_abort(struct ce_transport *transport, int exit_code);
 /* Rank and size the launcher's environment announces, before any library is
  * started; 0 and 1 when not launched, 0 ranks when it does not say how many.

@@ -27,6 +27,8 @@
  * number on another host is not taken for rank 0. */
 struct head {
     unsigned char nonce[NONCE_BYTES];
+    atomic_int
+        users; /* ranks that have not destroyed it: of one process, else unused */
 };
 
 /* How often a rank has come to meet; each on its own cache line. */
@@ -38,9 +40,15 @@ struct counter {
 struct card {
     unsigned char nonce[NONCE_BYTES];
     uint64_t bytes;
+    uint64_t address; /* of rank 0's mapping, for ranks of its process */
     int64_t process;
     int32_t file;
 };
+
+static struct head *head_of(const struct ce_window *window)
+{
+    return (struct head *)(void *)window->memory;
+}
 
 static size_t align_page(size_t bytes)
 {
@@ -91,7 +99,7 @@ static enum ce_status map(struct ce_window *window, int file, struct ce_error *e
 static enum ce_status
 make_file(struct ce_window *window, struct card *card, struct ce_error *err)
 {
-    struct head head;
+    unsigned char nonce[NONCE_BYTES];
 
     card->bytes = window->bytes;
     card->process = getpid();
@@ -102,13 +110,15 @@ make_file(struct ce_window *window, struct card *card, struct ce_error *err)
     if (ftruncate(card->file, (off_t)window->bytes) != 0) {
         return fail_system(window, "ftruncate", err);
     }
-    if (getrandom(head.nonce, sizeof(head.nonce), 0) != (ssize_t)sizeof(head.nonce)) {
+    if (getrandom(nonce, sizeof(nonce), 0) != (ssize_t)sizeof(nonce)) {
         return fail_system(window, "getrandom", err);
     }
     enum ce_status status = map(window, card->file, err);
     if (status == CE_OK) {
-        memcpy(card->nonce, head.nonce, sizeof(card->nonce));
-        memcpy(window->memory, &head, sizeof(head));
+        memcpy(card->nonce, nonce, sizeof(nonce));
+        memcpy(head_of(window)->nonce, nonce, sizeof(nonce));
+        atomic_init(&head_of(window)->users, window->transport->ranks);
+        card->address = (uintptr_t)window->memory;
     }
     return status;
 }
@@ -168,6 +178,18 @@ join_file(struct ce_window *window, const struct card *card, struct ce_error *er
         status = fail_apart(window, "another memory is there", err);
     }
     return status;
+}
+
+/* Ranks of one process share rank 0's mapping, so that their memory is the same to all
+ * tools that watch it. */
+static enum ce_status
+join_memory(struct ce_window *window, const struct card *card, struct ce_error *err)
+{
+    if (!window->transport->ops->one_process) {
+        return join_file(window, card, err);
+    }
+    window->memory = (unsigned char *)(uintptr_t)card->address;
+    return CE_OK;
 }
 
 /* ---- all ---- */
@@ -234,7 +256,7 @@ open_memory(struct ce_window *window, const size_t *offset, struct ce_error *err
     if (status == CE_OK && t->rank != 0) {
         if (told.bytes == sizeof(card)) {
             memcpy(&card, told.data, sizeof(card));
-            status = join_file(window, &card, err);
+            status = join_memory(window, &card, err);
         } else {
             status = ce_fail(err, CE_ERR_COMM, "rank 0 told of a bad window");
         }
@@ -275,12 +297,18 @@ enum ce_status ce_window_create(struct ce_window **window,
     return status;
 }
 
+static bool is_last_user(const struct ce_window *window)
+{
+    return !window->transport->ops->one_process ||
+           atomic_fetch_sub(&head_of(window)->users, 1) == 1;
+}
+
 void ce_window_destroy(struct ce_window *window)
 {
     if (window == NULL) {
         return;
     }
-    if (window->memory != NULL) {
+    if (window->memory != NULL && is_last_user(window)) {
         (void)munmap(window->memory, window->bytes);
     }
     free(window->of);

@@ -6,12 +6,11 @@
 #define CE_TESTS_TRANSPORT_H
 
 #include "comm/transport.h"
+#include "ranks.h"
 #include "test.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static struct ce_transport *transport; /* of the whole program */
 
 static inline uint64_t mix(uint64_t x)
 {

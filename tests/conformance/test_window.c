@@ -1,21 +1,19 @@
 /* test_window.c - memory that the ranks of a host share, on the transport the
- * environment gives (see test_transport.c); every rank runs the same tests. */
+ * environment gives (see ranks.h). */
 
 #include "comm/collective.h"
 #include "comm/window.h"
+#include "ranks.h"
 #include "test.h"
 
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DEADLINE_MS 60000
-#define WORDS       1000
-#define ROUNDS      2000
+#define WORDS  1000
+#define ROUNDS 2000
 
-static struct ce_transport *transport;
-static struct ce_error err;
+static _Thread_local struct ce_error err;
 
 #define assert_ok(call)                                                                \
     do {                                                                               \
@@ -145,37 +143,24 @@ static void ranks_apart_are_refused_alike(void **state)
     assert_false(transport->failed);
 }
 
-static int say_nothing(void **state)
+static int run_suite(void)
 {
-    (void)state;
-    return 0;
-}
-
-int main(void)
-{
-    const char *name = getenv("CE_TEST_TRANSPORT");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everyone_sees_all_parts),
         cmocka_unit_test(meetings_order_writes_and_reads),
         cmocka_unit_test(parts_have_the_sizes_asked_for),
         cmocka_unit_test(windows_and_exchanges_do_not_meet),
     };
-
     const struct CMUnitTest tests_apart[] = {
         cmocka_unit_test(ranks_apart_are_refused_alike),
     };
 
-    if (ce_transport_create(
-            &transport, name != NULL ? name : "auto", DEADLINE_MS, &err) != CE_OK) {
-        (void)fprintf(stderr, "%s\n", err.text);
-        return 1;
-    }
-    int failed = getenv("CE_TEST_APART") != NULL
-                     ? cmocka_run_group_tests(tests_apart, say_nothing, say_nothing)
-                     : cmocka_run_group_tests(tests, say_nothing, say_nothing);
-    if (failed != 0) {
-        ce_transport_abort(transport, 1);
-    }
-    ce_transport_destroy(transport);
-    return failed;
+    return getenv("CE_TEST_APART") != NULL
+               ? cmocka_run_group_tests_name("window", tests_apart, NULL, NULL)
+               : cmocka_run_group_tests_name("window", tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return run_on_ranks(run_suite);
 }
