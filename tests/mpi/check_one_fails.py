@@ -4,22 +4,22 @@ import json, os, pathlib, re, shutil, subprocess, sys, tempfile
 
 MPIRUN = pathlib.Path(__file__).with_name("mpirun.sh")
 RANKS = 3
-# Under the sanitizers, where a run takes many times as long.
-QUICK = ("f32", "overlap", "split", "differs-wire") if os.environ.get("CEMOE_QUICK") else ()
+# An option of the engine, what a file says, an option of the command.
+QUICK = ("f32", "overlap", "ucx-partial", "split", "differs-wire", "differs-config", "differs-seed") if os.environ.get("CEMOE_QUICK") else ()
 
-# TRANSPORT WIRE COMBINE OVERLAP SPLIT and the kinds of failure (None: all that need neither overlap, as "late" does, nor matrices that are split)
+# TRANSPORT, then WIRE COMBINE OVERLAP SPLIT and the kinds of failure (None: all that need neither overlap, as "late" does, nor matrices that are split)
 SETTINGS = {
-    "f32": ("mpi f32 ordered auto none", None),
-    "overlap": ("mpi f32 ordered on none", ("experts", "late", "router")),
-    "partial": ("mpi f32 partial on none", None),
-    "ucx": ("ucx f32 ordered off none", None),
-    "ucx-partial": ("ucx f32 partial on none", ("late", "experts", "late", "attention")),
+    "f32": ("mpi", "f32 ordered auto none", None),
+    "overlap": ("mpi", "f32 ordered on none", ("experts", "late", "router")),
+    "partial": ("mpi", "f32 partial on none", None),
+    "ucx": ("ucx", "f32 ordered off none", None),
+    "ucx-partial": ("ucx", "f32 partial on none", ("late", "experts", "late", "attention")),
     # What is not finite must not be rounded to a number on its way.
-    "bf16": ("mpi bf16 ordered on none", ("experts", "late")),
-    "int8": ("ucx int8 partial auto none", ("experts",)),
-    "split": ("mpi f32 ordered auto node", None),
-    "split-int8": ("ucx int8 ordered auto node", ("experts", "router", "experts", "batch")),
-    "split-dense": ("mpi f32 ordered auto node", ("slice", "attention", "output", "logits", "idle", "slice")),
+    "bf16": ("mpi", "bf16 ordered on none", ("experts", "late")),
+    "int8": ("ucx", "int8 partial auto none", ("experts",)),
+    "split": ("mpi", "f32 ordered auto node", None),
+    "split-int8": ("ucx", "int8 ordered auto node", ("experts", "router", "experts", "batch")),
+    "split-dense": ("mpi", "f32 ordered auto node", ("slice", "attention", "output", "logits", "idle", "slice")),
 }
 # kind of failure: what every rank says
 FAILURES = {
@@ -47,21 +47,25 @@ def run(*command):
     return done
 
 
-def check_failures(program, model, setting, kinds):
-    """Several failures of one job, one after the other: after each of them the ranks go on."""
-    kinds = kinds or [kind for kind in FAILURES if kind not in ("late", "slice", "output")]
-    done = run(RANKS, program, model, *setting.split(), *kinds)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("rank ")]
+def check_failures(program, model, transport, names):
+    """Problems of the settings of a transport: several failures of one job, one after the other; after each of them the ranks go on."""
+    kinds = {name: SETTINGS[name][2] or [kind for kind in FAILURES if kind not in ("late", "slice", "output")] for name in names}
+    done = run(RANKS, program, model, transport, *(f"{name} {SETTINGS[name][1]} {' '.join(kinds[name])}" for name in names))
+    lines = [line.split(": ", 3) for line in done.stdout.splitlines() if line.startswith("rank ")]
     if done.returncode != 0:
-        return f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
+        return {"/".join(names): f"exit code {done.returncode}\n{done.stdout}{done.stderr}"}
+    return {name: find_problem(kinds[name], [(rank, kind, text) for rank, of, kind, text in lines if of == name]) for name in names}
+
+
+def find_problem(kinds, lines):
     for rank in range(RANKS):
-        said = [line.split(": ", 2)[1:] for line in lines if line.startswith(f"rank {rank}: ")]
+        said = [(kind, text) for of, kind, text in lines if of == f"rank {rank}"]
         if [kind for kind, _ in said] != list(kinds):
             return f"rank {rank} does not report each kind: {said}"
         for kind, text in said:
             if not re.fullmatch(FAILURES[kind], text):
                 return f"rank {rank}, {kind}: {text}"
-    said = {line.split(": ", 1)[1] for line in lines}
+    said = {(kind, text) for _, kind, text in lines}
     return None if len(said) == len(set(kinds)) else f"the ranks do not say the same: {sorted(lines)}"
 
 
@@ -106,17 +110,19 @@ def check_difference(cemoe, model, first, second, words):
 
 
 def main(program, cemoe, model, *names):
-    wrong = 0
+    problems = {}
     with tempfile.TemporaryDirectory(prefix="cemoe-mpi-") as folder:
-        checks = {name: (check_failures, program, model, *setting) for name, setting in SETTINGS.items()}
-        for name, first, second, words in differences(model, pathlib.Path(folder)):
-            checks[f"differs-{name}"] = (check_difference, cemoe, model, first, second, words)
-        for name in names or QUICK or checks:
-            check, *arguments = checks[name]
-            problem = check(*arguments)
-            wrong += problem is not None
-            print(f"{name}: {problem or 'ok'}", flush=True)
-    return wrong > 0
+        differ = {f"differs-{name}": sides for name, *sides in differences(model, pathlib.Path(folder))}
+        names = names or QUICK or (*SETTINGS, *differ)
+        for transport in ("mpi", "ucx"):
+            chosen = [name for name in names if name in SETTINGS and SETTINGS[name][0] == transport]
+            problems |= check_failures(program, model, transport, chosen) if chosen else {}
+        for name in names:
+            if name not in SETTINGS:
+                problems[name] = check_difference(cemoe, model, *differ[name])
+    for name, problem in problems.items():
+        print(f"{name}: {problem or 'ok'}")
+    return any(problems.values())
 
 
 if __name__ == "__main__":

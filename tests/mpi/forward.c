@@ -1,29 +1,31 @@
 /* forward.c - the model over all ranks: same bits, counted bytes, resident shard
  *
- *     forward MODEL TABLES COMBINE WIRE     COMBINE: ordered | partial; WIRE: f32,
- * bf16, int8
+ *     forward MODEL SETTING...     a setting: words as in "wire=int8 split=node
+ * threads=2"
  *
- * Four sequences, on rank i mod ranks, fed in pieces that depend on the number of
- * ranks; rank 0 prints a hash of all logits in the order of the sequences, which
- * check_forward.py compares between runs; it must notice that partial sums by owning
- * rank. On the way
- * every rank asserts that what the transport moved is what the plans said, and
- * that the experts in memory are its shard and no more. CE_TEST_TRANSPORT,
- * CE_TEST_OVERLAP, CE_TEST_PLACEMENT, CE_TEST_SPLIT, CE_TEST_WEIGHTS and CE_TEST_DENSE
- * name transport, overlap, placement, split and the formats of experts and dense
- * matrices.
+ * One engine for each setting, one after the other. Four sequences, on rank i mod
+ * ranks, fed in pieces that depend on the number of ranks; rank 0 prints a hash of all
+ * logits in the order of the sequences, which check_forward.py compares between runs;
+ * it must notice that partial sums by owning rank. On the way every rank asserts that
+ * what the transport moved is what the plans said, and that the experts in memory are
+ * its shard and no more. CE_TEST_TRANSPORT names the transport; `setting_words` is the
+ * list of words.
  */
 
+#include "base/log.h"
 #include "comm/collective.h"
 #include "engine/engine.h"
 
 #include <inttypes.h>
+#include <omp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SEQUENCES 4
 #define TOKENS    40
+#define TEXT      1024 /* bytes of a setting */
 
 #define REQUIRE(condition, ...)                                                        \
     do {                                                                               \
@@ -79,28 +81,78 @@ static int32_t token(size_t sequence, size_t i)
     return (int32_t)((sequence * 7919 + i * 104729 + i * i * 31) % 2000);
 }
 
-static void open_run(struct run *run, char **argv)
+/* What a setting may say; an option that it does not name stays as the engine has it.
+ */
+struct setting {
+    const char *tables, *combine, *wire, *overlap, *placement, *split, *weights, *dense;
+    const char *threads;    /* as OMP_NUM_THREADS */
+    const char *latency_us; /* as CEMOE_LATENCY_US */
+};
+
+static const struct {
+    const char *name;
+    size_t offset;
+} setting_words[] = {
+    {"tables", offsetof(struct setting, tables)},
+    {"combine", offsetof(struct setting, combine)},
+    {"wire", offsetof(struct setting, wire)},
+    {"overlap", offsetof(struct setting, overlap)},
+    {"placement", offsetof(struct setting, placement)},
+    {"split", offsetof(struct setting, split)},
+    {"weights", offsetof(struct setting, weights)},
+    {"dense", offsetof(struct setting, dense)},
+    {"threads", offsetof(struct setting, threads)},
+    {"latency-us", offsetof(struct setting, latency_us)},
+};
+
+/* `text` is cut into words, which the setting points to. */
+static struct setting read_setting(char *text)
+{
+    struct setting setting = {0};
+    char *rest = NULL;
+
+    for (char *word = strtok_r(text, " ", &rest); word != NULL;
+         word = strtok_r(NULL, " ", &rest)) {
+        char *value = strchr(word, '=');
+        bool known = false;
+
+        REQUIRE(value != NULL, "'%s' is not NAME=VALUE", word);
+        *value++ = '\0';
+        for (size_t i = 0; i < sizeof(setting_words) / sizeof(setting_words[0]); i++) {
+            if (strcmp(word, setting_words[i].name) == 0) {
+                memcpy(
+                    (char *)&setting + setting_words[i].offset, &value, sizeof(value));
+                known = true;
+            }
+        }
+        REQUIRE(known, "a setting has no '%s'", word);
+    }
+    return setting;
+}
+
+static void
+open_engine(struct run *run, const char *model, const struct setting *setting)
 {
     struct ce_engine_options options;
-    const char *transport = getenv("CE_TEST_TRANSPORT");
 
-    transport = transport != NULL ? transport : "auto";
     ce_engine_options_init(&options);
-    options.model = argv[1];
-    options.compressed_experts = strcmp(argv[2], "-") == 0 ? NULL : argv[2];
-    options.combine = argv[3];
-    options.wire = argv[4];
-    options.overlap = getenv("CE_TEST_OVERLAP");
-    options.placement = getenv("CE_TEST_PLACEMENT");
-    options.expert_split = getenv("CE_TEST_SPLIT");
-    options.weights = getenv("CE_TEST_WEIGHTS");
-    options.dense_weights = getenv("CE_TEST_DENSE");
+    options.model = model;
+    options.compressed_experts = setting->tables;
+    options.combine = setting->combine;
+    options.wire = setting->wire;
+    options.overlap = setting->overlap;
+    options.placement = setting->placement;
+    options.expert_split = setting->split;
+    options.weights = setting->weights;
+    options.dense_weights = setting->dense;
     options.step_tokens = SEQUENCES * TOKENS;
     options.step_logits = SEQUENCES * TOKENS;
     options.cache_tokens = SEQUENCES * (TOKENS + CE_PAGE_TOKENS);
-    REQUIRE(ce_transport_create(&run->transport, transport, 30000, &run->err) == CE_OK,
-            "%s",
-            run->err.text);
+    omp_set_num_threads(
+        setting->threads != NULL ? (int)strtol(setting->threads, NULL, 10) : 1);
+    run->transport->latency_ns = setting->latency_us != NULL
+                                     ? strtoull(setting->latency_us, NULL, 10) * 1000
+                                     : 0;
     REQUIRE(ce_engine_create(&run->engine, run->transport, &options, &run->err) ==
                 CE_OK,
             "%s",
@@ -372,23 +424,44 @@ static void print_hash(struct run *run)
     (void)printf("hash %016" PRIx64 "\n", hash);
 }
 
+static void run_setting(struct run *run, const char *model, const char *words)
+{
+    char text[TEXT];
+    struct setting setting;
+
+    REQUIRE(strlen(words) < sizeof(text), "a setting of %zu bytes", strlen(words));
+    (void)snprintf(text, sizeof(text), "%s", words);
+    setting = read_setting(text);
+    open_engine(run, model, &setting);
+    if (run->engine->split == CE_EXPERT_SPLIT_NODE) {
+        check_slices(run);
+        check_dense_slices(run);
+    } else {
+        check_residence(run);
+    }
+    check_traffic(run);
+    check_batches(run);
+    print_hash(run);
+    free(run->logits);
+    ce_engine_destroy(run->engine);
+}
+
 int main(int argc, char **argv)
 {
     struct run run = {0};
+    const char *transport = getenv("CE_TEST_TRANSPORT");
 
-    REQUIRE(argc == 5, "usage: forward MODEL TABLES COMBINE WIRE");
-    open_run(&run, argv);
-    if (run.engine->split == CE_EXPERT_SPLIT_NODE) {
-        check_slices(&run);
-        check_dense_slices(&run);
-    } else {
-        check_residence(&run);
+    REQUIRE(argc > 2, "usage: forward MODEL SETTING...");
+    REQUIRE(ce_transport_create(&run.transport,
+                                transport != NULL ? transport : "auto",
+                                30000,
+                                &run.err) == CE_OK,
+            "%s",
+            run.err.text);
+    ce_log_init(CE_LOG_WARN, ce_transport_rank(run.transport));
+    for (int i = 2; i < argc; i++) {
+        run_setting(&run, argv[1], argv[i]);
     }
-    check_traffic(&run);
-    check_batches(&run);
-    print_hash(&run);
-    free(run.logits);
-    ce_engine_destroy(run.engine);
     ce_transport_destroy(run.transport);
     return 0;
 }

@@ -1,11 +1,12 @@
 /* one_fails.c - a failure of one rank ends the call on all ranks, alike and soon
  *
- *     one_fails MODEL TRANSPORT WIRE COMBINE OVERLAP SPLIT KIND...
- *                                         (on 3 ranks; the kinds are at the end)
+ *     one_fails MODEL TRANSPORT SETTING...                            (on 3 ranks)
  *
- * For each kind every rank prints one line with what the call returned, which
- * check_one_fails.py compares. Before and after it a good step is run on new sequences:
- * the ranks are still in step, and what is not damaged has the same bits.
+ * A setting is one argument: NAME WIRE COMBINE OVERLAP SPLIT KIND..., the kinds are at
+ * the end of this file. For each kind every rank prints one line with what the call
+ * returned, which check_one_fails.py compares. Before and after it a good step is run
+ * on new sequences: the ranks are still in step, and what is not damaged has the same
+ * bits.
  */
 
 #include "base/clock.h"
@@ -20,7 +21,8 @@
 #include <string.h>
 #include <time.h>
 
-#define SETTINGS     6 /* arguments before the kinds */
+#define TEXT         512 /* bytes of a setting */
+#define NAMES        5   /* of a setting, before its kinds */
 #define RANKS        3
 #define TOKENS       40
 #define DEADLINE_MS  30000
@@ -42,26 +44,29 @@ struct run {
     struct ce_error err;
 };
 
-static void open_run(struct run *run, char **setting)
+static void open_transport(struct run *run, const char *name)
 {
-    struct ce_engine_options options;
-
-    ce_engine_options_init(&options);
-    options.model = setting[0];
-    options.wire = setting[2];
-    options.combine = setting[3];
-    options.overlap = setting[4];
-    options.expert_split = setting[5];
-    options.step_tokens = 2 * TOKENS;
-    options.step_logits = TOKENS;
-    options.cache_tokens = 64;
-    REQUIRE(ce_transport_create(&run->transport, setting[1], DEADLINE_MS, &run->err) ==
-                CE_OK,
+    REQUIRE(ce_transport_create(&run->transport, name, DEADLINE_MS, &run->err) == CE_OK,
             "%s",
             run->err.text);
     run->rank = ce_transport_rank(run->transport);
     REQUIRE(ce_transport_ranks(run->transport) == RANKS, "run it on %d ranks", RANKS);
     ce_log_init(CE_LOG_WARN, run->rank);
+}
+
+static void open_engine(struct run *run, const char *model, char *const *name)
+{
+    struct ce_engine_options options;
+
+    ce_engine_options_init(&options);
+    options.model = model;
+    options.wire = name[1];
+    options.combine = name[2];
+    options.overlap = name[3];
+    options.expert_split = name[4];
+    options.step_tokens = 2 * TOKENS;
+    options.step_logits = TOKENS;
+    options.cache_tokens = 64;
     REQUIRE(ce_engine_create(&run->engine, run->transport, &options, &run->err) ==
                 CE_OK,
             "%s",
@@ -291,7 +296,7 @@ static const struct {
     {"late", fail_late},
 };
 
-static void run_kind(struct run *run, const char *name)
+static void run_kind(struct run *run, const char *setting, const char *name)
 {
     const size_t count = sizeof(kinds) / sizeof(kinds[0]);
     size_t kind = 0;
@@ -305,8 +310,9 @@ static void run_kind(struct run *run, const char *name)
     enum ce_status status = kinds[kind].fail(run);
     double seconds = (double)(ce_clock_ns() - since) / 1e9;
 
-    (void)printf("rank %d: %s: %s of rank %d: %s\n",
+    (void)printf("rank %d: %s: %s: %s of rank %d: %s\n",
                  run->rank,
+                 setting,
                  name,
                  ce_status_name(status),
                  run->err.rank,
@@ -315,17 +321,35 @@ static void run_kind(struct run *run, const char *name)
     REQUIRE(hash_step(run) == wanted, "a step after the failure has other bits");
 }
 
+static void run_setting(struct run *run, const char *model, const char *words)
+{
+    char text[TEXT];
+    char *name[NAMES] = {NULL};
+    char *rest = NULL;
+
+    REQUIRE(strlen(words) < sizeof(text), "a setting of %zu bytes", strlen(words));
+    (void)snprintf(text, sizeof(text), "%s", words);
+    for (size_t i = 0; i < NAMES; i++) {
+        name[i] = strtok_r(i == 0 ? text : NULL, " ", &rest);
+        REQUIRE(name[i] != NULL, "setting '%s' is short", words);
+    }
+    open_engine(run, model, name);
+    for (char *kind = strtok_r(NULL, " ", &rest); kind != NULL;
+         kind = strtok_r(NULL, " ", &rest)) {
+        run_kind(run, name[0], kind);
+    }
+    ce_engine_destroy(run->engine);
+}
+
 int main(int argc, char **argv)
 {
     struct run run = {0};
 
-    REQUIRE(argc > SETTINGS,
-            "usage: one_fails MODEL TRANSPORT WIRE COMBINE OVERLAP SPLIT KIND...");
-    open_run(&run, argv + 1);
-    for (int i = 1 + SETTINGS; i < argc; i++) {
-        run_kind(&run, argv[i]);
+    REQUIRE(argc > 3, "usage: one_fails MODEL TRANSPORT SETTING...");
+    open_transport(&run, argv[2]);
+    for (int i = 3; i < argc; i++) {
+        run_setting(&run, argv[1], argv[i]);
     }
-    ce_engine_destroy(run.engine);
     ce_transport_destroy(run.transport);
     return 0;
 }

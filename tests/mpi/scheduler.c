@@ -1,19 +1,25 @@
 /* scheduler.c - a list of requests over all ranks: the same results on any number
  *
- *     scheduler MODEL all | drain | quit
+ *     scheduler MODEL SETTING...     a setting: words as in "drain step-tokens=9"
  *
- * Rank 0 prints a line for every request that has ended, with a hash of its results,
- * which check_scheduler.py compares between runs. With drain or quit the last rank asks
- * for it before the fifth step. Every rank asserts that it has heard what the others
- * have, and that its pages are back. CE_TEST_TRANSPORT, CE_TEST_STEP_TOKENS and
- * CE_TEST_UNSHARED say how it runs; with CE_TEST_TRUNCATED two experts are dropped,
- * with CE_TEST_TABLES, a file, the engine is made to compress them, then changed to
- * that.
+ * One engine for each setting, one after the other. Rank 0 prints a line for every
+ * request that has ended, with a hash of its results, and a summary, which
+ * check_scheduler.py compares between runs. Every rank asserts that it has heard what
+ * the others have, and that its pages are back. CE_TEST_TRANSPORT names the transport.
+ * The words:
+ *
+ *     drain, quit              the last rank asks for it before the fifth step
+ *     step-tokens=N            instead of 64
+ *     unshared                 no page of the cache is shared
+ *     truncated                two experts are dropped
+ *     tables=FILE other=FILE   the engine is made to compress with the first, takes the
+ *                              second, then drops two experts
  */
 
 #include "engine/scheduler.h"
 
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "comm/collective.h"
 
@@ -29,6 +35,7 @@ enum {
     REQUESTS = QUESTIONS * CHOICES + GENERATIONS,
     TEXT = 90,
     PACE_CALL = 5,
+    WORDS = 1024, /* bytes of a setting */
 };
 
 #define REQUIRE(condition, ...)                                                        \
@@ -39,6 +46,14 @@ enum {
             exit(1);                                                                   \
         }                                                                              \
     } while (0)
+
+struct setting {
+    enum ce_pace pace; /* that the last rank answers */
+    size_t step_tokens;
+    bool unshared;
+    int truncated;
+    const char *tables, *other;
+};
 
 struct outcome {
     uint32_t results;
@@ -52,7 +67,7 @@ struct run {
     int32_t text[REQUESTS][TEXT];
     struct ce_schedule_request request[REQUESTS];
     struct outcome outcome[REQUESTS];
-    enum ce_pace pace; /* that the last rank answers */
+    struct setting setting;
     size_t calls;
     struct ce_error err;
 };
@@ -122,30 +137,64 @@ static enum ce_pace pace(void *context)
     struct run *run = context;
     bool is_last = run->transport->rank == run->transport->ranks - 1;
 
-    return ++run->calls == PACE_CALL && is_last ? run->pace : CE_PACE_GO_ON;
+    return ++run->calls == PACE_CALL && is_last ? run->setting.pace : CE_PACE_GO_ON;
 }
 
-static void open_run(struct run *run, const char *model)
+/* The text after `name=`, or NULL for another word. */
+static const char *value_of(const char *word, const char *name)
+{
+    size_t length = strlen(name);
+
+    return strncmp(word, name, length) == 0 && word[length] == '=' ? word + length + 1
+                                                                   : NULL;
+}
+
+static void read_word(struct setting *setting, const char *word)
+{
+    if (strcmp(word, "drain") == 0) {
+        setting->pace = CE_PACE_DRAIN;
+    } else if (strcmp(word, "quit") == 0) {
+        setting->pace = CE_PACE_QUIT;
+    } else if (strcmp(word, "unshared") == 0) {
+        setting->unshared = true;
+    } else if (strcmp(word, "truncated") == 0) {
+        setting->truncated = 2;
+    } else if (value_of(word, "step-tokens") != NULL) {
+        setting->step_tokens = strtoul(value_of(word, "step-tokens"), NULL, 10);
+    } else if (value_of(word, "tables") != NULL) {
+        setting->tables = value_of(word, "tables");
+    } else if (value_of(word, "other") != NULL) {
+        setting->other = value_of(word, "other");
+    } else {
+        REQUIRE(strcmp(word, "all") == 0, "a setting has no '%s'", word);
+    }
+}
+
+/* `text` is cut into words, which the setting points to. */
+static struct setting read_setting(char *text)
+{
+    struct setting setting = {.pace = CE_PACE_GO_ON, .step_tokens = 64};
+    char *rest = NULL;
+
+    for (char *word = strtok_r(text, " ", &rest); word != NULL;
+         word = strtok_r(NULL, " ", &rest)) {
+        read_word(&setting, word);
+    }
+    return setting;
+}
+
+static void open_engine(struct run *run, const char *model)
 {
     struct ce_engine_options options;
-    const char *transport = getenv("CE_TEST_TRANSPORT");
-    const char *step_tokens = getenv("CE_TEST_STEP_TOKENS");
 
     ce_engine_options_init(&options);
     options.model = model;
-    options.step_tokens =
-        step_tokens != NULL ? strtoul(step_tokens, NULL, 10) : (size_t)64;
+    options.step_tokens = run->setting.step_tokens;
     options.step_logits = options.step_tokens;
     options.cache_tokens = 1024;
-    options.compressed_experts = getenv("CE_TEST_TABLES");
+    options.compressed_experts = run->setting.tables;
     options.switchable = options.compressed_experts != NULL;
-    options.truncated = getenv("CE_TEST_TRUNCATED") != NULL ? 2 : 0;
-    REQUIRE(ce_transport_create(&run->transport,
-                                transport != NULL ? transport : "auto",
-                                30000,
-                                &run->err) == CE_OK,
-            "%s",
-            run->err.text);
+    options.truncated = run->setting.truncated;
     REQUIRE(ce_engine_create(&run->engine, run->transport, &options, &run->err) ==
                 CE_OK,
             "%s",
@@ -155,8 +204,8 @@ static void open_run(struct run *run, const char *model)
 /* After taking those of another file. */
 static void drop_experts(struct run *run)
 {
-    REQUIRE(ce_engine_use_compressed(
-                run->engine, getenv("CE_TEST_OTHER_TABLES"), &run->err) == CE_OK,
+    REQUIRE(ce_engine_use_compressed(run->engine, run->setting.other, &run->err) ==
+                CE_OK,
             "%s",
             run->err.text);
     REQUIRE(ce_engine_choose_mains(run->engine, 0, 2, &run->err) == CE_OK,
@@ -216,7 +265,7 @@ static void schedule(struct run *run)
                                          .count = REQUESTS,
                                          .vocab = 2000,
                                          .ignore_stop = true,
-                                         .unshared = getenv("CE_TEST_UNSHARED") != NULL,
+                                         .unshared = run->setting.unshared,
                                          .on_tokens = on_tokens,
                                          .pace = pace,
                                          .context = run};
@@ -231,21 +280,40 @@ static void schedule(struct run *run)
     }
 }
 
+static void run_setting(struct run *run, const char *model, const char *words)
+{
+    char text[WORDS];
+
+    REQUIRE(strlen(words) < sizeof(text), "a setting of %zu bytes", strlen(words));
+    (void)snprintf(text, sizeof(text), "%s", words);
+    run->setting = read_setting(text);
+    run->calls = 0;
+    memset(run->outcome, 0, sizeof(run->outcome));
+    open_engine(run, model);
+    if (run->engine->options.switchable) {
+        drop_experts(run);
+    }
+    schedule(run);
+    ce_engine_destroy(run->engine);
+}
+
 int main(int argc, char **argv)
 {
     static struct run run;
+    const char *transport = getenv("CE_TEST_TRANSPORT");
 
-    REQUIRE(argc == 3, "usage: scheduler MODEL all | drain | quit");
-    if (strcmp(argv[2], "all") != 0) {
-        run.pace = strcmp(argv[2], "drain") == 0 ? CE_PACE_DRAIN : CE_PACE_QUIT;
-    }
+    REQUIRE(argc > 2, "usage: scheduler MODEL SETTING...");
     write_requests(&run);
-    open_run(&run, argv[1]);
-    if (run.engine->options.switchable) {
-        drop_experts(&run);
+    REQUIRE(ce_transport_create(&run.transport,
+                                transport != NULL ? transport : "auto",
+                                30000,
+                                &run.err) == CE_OK,
+            "%s",
+            run.err.text);
+    ce_log_init(CE_LOG_WARN, ce_transport_rank(run.transport));
+    for (int i = 2; i < argc; i++) {
+        run_setting(&run, argv[1], argv[i]);
     }
-    schedule(&run);
-    ce_engine_destroy(run.engine);
     ce_transport_destroy(run.transport);
     return 0;
 }
