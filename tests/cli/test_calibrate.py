@@ -67,6 +67,12 @@ class CalibrateCase(cemoe.TestCase):
         self.calibrate(*options, out=out, **extra)
         return (self.dir / out).read_bytes()
 
+    def assert_near(self, found, wanted, relative):
+        """Numbers of two lists, each within this share of its own."""
+        self.assertEqual(len(found), len(wanted))
+        for one, other in zip(found, wanted):
+            self.assertTrue(math.isclose(one, other, rel_tol=relative), f"{one} is not {other} within {relative}")
+
 
 class SameBytes(CalibrateCase):
     def test_ranks_threads_and_passes(self):
@@ -241,8 +247,10 @@ class Outcome(CalibrateCase):
         self.check_file(self.dir / "out.safetensors", report)
         self.assertLessEqual(report["bytes"], 0.2 * LAYERS * EXPERTS * 3 * HIDDEN * INTERMEDIATE * 2)
         self.assertLess(self.left(report), 0.85 * self.left(without))
+        # The maps alone are fitted as without neurons, but from products with more columns, whose sums OpenBLAS may
+        # add in another order: F32 rounding, measured as up to 4e-7 of an error over the cores that it has.
         for less, more in zip(without["layers"], report["layers"]):
-            self.assertEqual(more["heldout"]["by_rank"], less["heldout"]["by_rank"])
+            self.assert_near(more["heldout"]["by_rank"], less["heldout"]["by_rank"], 1e-5)
             self.assertEqual([curve["neurons"] for curve in more["heldout"]["by_neurons"]], [8, 16, 32])
 
     def test_neurons_do_what_is_said(self):
