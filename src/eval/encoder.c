@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "model/tokenizer/tokenizer_config.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,12 +33,20 @@ static enum ce_status
 find_id(struct reading *reading, const json_t *content, int32_t *id)
 {
     struct ce_ids ids = {.id = NULL};
-    enum ce_status status = ce_tokenizer_encode_bare(reading->encoder->tokenizer,
-                                                     json_string_value(content),
-                                                     json_string_length(content),
-                                                     false,
-                                                     &ids,
-                                                     reading->err);
+    enum ce_status status = CE_OK;
+
+    *id = ce_tokenizer_find_added(reading->encoder->tokenizer,
+                                  json_string_value(content),
+                                  json_string_length(content));
+    if (*id >= 0) {
+        return CE_OK;
+    }
+    status = ce_tokenizer_encode_bare(reading->encoder->tokenizer,
+                                      json_string_value(content),
+                                      json_string_length(content),
+                                      false,
+                                      &ids,
+                                      reading->err);
 
     *id = status == CE_OK && ids.count == 1 ? ids.id[0] : -1;
     ce_ids_free(&ids);
@@ -58,9 +67,9 @@ static enum ce_status read_token(struct reading *reading,
     return content != NULL ? find_id(reading, content, id) : CE_OK;
 }
 
-static enum ce_status load(struct reading *reading, const char *name, json_t **object)
+static enum ce_status load_config(struct reading *reading, json_t **object)
 {
-    char *path = ce_path_join(reading->dir, name);
+    char *path = ce_path_join(reading->dir, "config.json");
     enum ce_status status = CE_OK;
 
     *object = NULL;
@@ -86,7 +95,7 @@ static int32_t id_of(const struct reading *reading, const json_t *value)
 static enum ce_status read_config_ids(struct reading *reading, bool bos, bool eos)
 {
     json_t *config = NULL;
-    enum ce_status status = load(reading, "config.json", &config);
+    enum ce_status status = load_config(reading, &config);
 
     if (bos) {
         reading->bos = id_of(reading, json_object_get(config, "bos_token_id"));
@@ -103,7 +112,8 @@ static enum ce_status read_ids(struct reading *reading)
     json_t *config = NULL;
     bool bos_known = false;
     bool eos_known = false;
-    enum ce_status status = load(reading, "tokenizer_config.json", &config);
+    enum ce_status status =
+        ce_tokenizer_config_load(&config, reading->dir, reading->err);
 
     if (status == CE_OK) {
         status = read_token(reading, config, "bos_token", &reading->bos, &bos_known);

@@ -137,8 +137,10 @@ enum ce_status ce_tokenizer_encode_bare(const struct ce_tokenizer *tokenizer,
                                         struct ce_ids *ids,
                                         struct ce_error *err)
 {
-    struct encoding encoding = {
-        .tokenizer = tokenizer, .plain_specials = plain_specials, .ids = ids};
+    struct encoding encoding = {.tokenizer = tokenizer,
+                                .plain_specials =
+                                    plain_specials || tokenizer->split_specials,
+                                .ids = ids};
     enum ce_status status = check_text(text, bytes, err);
 
     return status == CE_OK

@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum ce_status parse_document(json_t **root,
-                                     const char *json,
-                                     size_t bytes,
-                                     const char *file,
-                                     struct ce_error *err)
+enum ce_status ce_tokenizer_parse_document(json_t **root,
+                                           const char *json,
+                                           size_t bytes,
+                                           const char *file,
+                                           struct ce_error *err)
 {
     json_error_t why;
 
@@ -255,29 +255,40 @@ static enum ce_status read_document(struct ce_tokenizer *tokenizer,
     return status;
 }
 
-enum ce_status ce_tokenizer_parse(struct ce_tokenizer **tokenizer,
-                                  const char *json,
-                                  size_t bytes,
-                                  const char *file,
-                                  struct ce_error *err)
+enum ce_status ce_tokenizer_read(struct ce_tokenizer **tokenizer,
+                                 const json_t *document,
+                                 const char *file,
+                                 struct ce_error *err)
 {
     struct ce_tokenizer *new = calloc(1, sizeof(*new));
-    json_t *root = NULL;
     enum ce_status status = new == NULL
                                 ? ce_fail(err, CE_ERR_NOMEM, "%s: out of memory", file)
-                                : parse_document(&root, json, bytes, file, err);
+                                : read_document(new, document, file, err);
 
     *tokenizer = NULL;
-    if (status == CE_OK) {
-        status = read_document(new, root, file, err);
-    }
-    json_decref(root);
     if (status != CE_OK) {
         ce_tokenizer_close(new);
         return status;
     }
     *tokenizer = new;
     return CE_OK;
+}
+
+enum ce_status ce_tokenizer_parse(struct ce_tokenizer **tokenizer,
+                                  const char *json,
+                                  size_t bytes,
+                                  const char *file,
+                                  struct ce_error *err)
+{
+    json_t *root = NULL;
+    enum ce_status status = ce_tokenizer_parse_document(&root, json, bytes, file, err);
+
+    *tokenizer = NULL;
+    if (status == CE_OK) {
+        status = ce_tokenizer_read(tokenizer, root, file, err);
+    }
+    json_decref(root);
+    return status;
 }
 
 void ce_tokenizer_close(struct ce_tokenizer *tokenizer)
@@ -298,4 +309,19 @@ void ce_tokenizer_close(struct ce_tokenizer *tokenizer)
 size_t ce_tokenizer_size(const struct ce_tokenizer *tokenizer)
 {
     return tokenizer->tokens.size;
+}
+
+int32_t ce_tokenizer_find_added(const struct ce_tokenizer *tokenizer,
+                                const char *text,
+                                size_t bytes)
+{
+    for (size_t i = 0; i < tokenizer->added.count; i++) {
+        const struct ce_added_token *added = &tokenizer->added.token[i];
+
+        if (added->content.bytes == bytes &&
+            memcmp(added->content.data, text, bytes) == 0) {
+            return added->id;
+        }
+    }
+    return -1;
 }

@@ -35,8 +35,9 @@ struct ce_text {
 };
 void ce_text_free(struct ce_text *text);
 
-/* Reads DIR/tokenizer.json (and tokenizer_config.json's add_bos_token and
- * add_eos_token where present, which overrule the post_processor). */
+/* Reads DIR/tokenizer.json, and what tokenizer_config.json beside it says of tokens,
+ * the leading space and the ends of a text (tokenizer_config.h); its add_bos_token and
+ * add_eos_token overrule the post_processor. */
 CE_MUST_CHECK enum ce_status ce_tokenizer_open(struct ce_tokenizer **tokenizer,
                                                const char *dir,
                                                struct ce_error *err);
@@ -50,6 +51,11 @@ void ce_tokenizer_close(struct ce_tokenizer *tokenizer); /* accepts NULL */
 
 /* Highest id + 1. */
 size_t ce_tokenizer_size(const struct ce_tokenizer *tokenizer);
+
+/* The id of an added token by its text; -1 where there is none. */
+int32_t ce_tokenizer_find_added(const struct ce_tokenizer *tokenizer,
+                                const char *text,
+                                size_t bytes);
 
 /* Appends the ids of `text`, which must be valid UTF-8 (else CE_ERR_FORMAT with
  * the byte offset), and around them those of the post_processor (e.g. a BOS). With

@@ -20,6 +20,19 @@ struct ce_tokenizer {
     struct ce_post_processor post;
     struct ce_token_table tokens;
     struct ce_decoder decoder;
+    bool split_specials; /* special tokens in any text are text */
 };
+
+/* The two halves of ce_tokenizer_parse: JSON, which the caller json_decref's, and the
+ * stages. */
+CE_MUST_CHECK enum ce_status ce_tokenizer_parse_document(json_t **root,
+                                                         const char *json,
+                                                         size_t bytes,
+                                                         const char *file,
+                                                         struct ce_error *err);
+CE_MUST_CHECK enum ce_status ce_tokenizer_read(struct ce_tokenizer **tokenizer,
+                                               const json_t *document,
+                                               const char *file,
+                                               struct ce_error *err);
 
 #endif
