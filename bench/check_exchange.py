@@ -44,9 +44,9 @@ def check_cell(cell, ranks):
         yield f"{name}: only {cell['tokens']} tokens"
     for what, found, wanted in (("copies", cell["rows"] / cell["tokens"], copies),
                                 ("results", cell["results"] / cell["tokens"], results)):
-        print(f"{name}: {found:.4f} {what} a token, closed form {wanted:.4f}")
+        print(f"{name}: {found:.4f} {what} per token, closed form {wanted:.4f}")
         if abs(found - wanted) > TOLERANCE * wanted:
-            yield f"{name}: {found:.4f} {what} a token, not {wanted:.4f}"
+            yield f"{name}: {found:.4f} {what} per token, not {wanted:.4f}"
 
 
 def check_traffic(result, ranks):

@@ -126,7 +126,7 @@ static void check_memory(const struct track *track, char *why, size_t size)
     if (worst[0] > -worst[1]) {
         (void)snprintf(why,
                        size,
-                       "needs %.0f MiB a rank, %.0f MiB are there",
+                       "needs %.0f MiB per rank, %.0f MiB are there",
                        mib(worst[0]),
                        mib(-worst[1]));
     }
@@ -364,15 +364,16 @@ static json_t *describe_lanes(const struct track *track, const struct bench_race
 
 static void print_cell(const struct exchange_job *job, const struct exchange_cell *cell)
 {
-    exchange_print(job,
-                   "\n%s, %s, %zu of %zu experts in full, %zu tokens a rank, %s, %s: ",
-                   cell->of.shape.name,
-                   cell->routing->name,
-                   cell->of.mains,
-                   cell->of.shape.top_k,
-                   cell->of.tokens,
-                   ce_wire_name(cell->of.format),
-                   ce_combine_name(cell->of.combine));
+    exchange_print(
+        job,
+        "\n%s, %s, %zu of %zu experts in full, %zu tokens per rank, %s, %s: ",
+        cell->of.shape.name,
+        cell->routing->name,
+        cell->of.mains,
+        cell->of.shape.top_k,
+        cell->of.tokens,
+        ce_wire_name(cell->of.format),
+        ce_combine_name(cell->of.combine));
 }
 
 /* ---- the cell ---- */
@@ -401,7 +402,7 @@ count_once(struct track *track, json_t *document, struct ce_error *err)
     json_decref(tally);
     json_object_set_new(document, "busiest_rank", json_real(track->busiest));
     exchange_print(track->job,
-                   "%.3f copies a token (uniform %.3f), %.3f results (%.3f), busiest "
+                   "%.3f copies per token (uniform %.3f), %.3f results (%.3f), busiest "
                    "rank %.2f x mean\n",
                    (double)total.rows / (double)total.tokens,
                    expected.rows,

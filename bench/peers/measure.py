@@ -19,7 +19,7 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-LEAST_READ = 22e9  # bytes a second; a pair with less is void
+LEAST_READ = 22e9  # bytes per second; a pair with less is void
 BATCHES = [1, 4, 8, 16, 32]
 OURS = {"bf16": [], "q8": ["--weights", "q8"], "q4": ["--weights", "q4"]}
 FILES = {"bf16": "bf16", "q8": "q8_0", "q4": "q4_0"}
@@ -44,7 +44,7 @@ def json_lines(text):
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
-# ---- one job each: tokens a second, {"prompt": .., "decode": {batch: ..}}
+# ---- one job each: tokens per second, {"prompt": .., "decode": {batch: ..}}
 
 class Cemoe:
     def __init__(self, options):
@@ -175,7 +175,7 @@ def is_void(pair):
 # ---- the table
 
 def value(pair, name, what):
-    """Tokens a second of "prompt" or of decoding at a batch; None where it was not measured."""
+    """Tokens per second of "prompt" or of decoding at a batch; None where it was not measured."""
     one = pair.get(name, {})
     return one.get(what) if what in ("prompt", "of_read") else one.get("decode", {}).get(what)
 
@@ -237,8 +237,8 @@ def print_targets(pairs):
 
 def print_rates(pairs):
     names = sorted({name for pair in pairs for name in pair})
-    print("\nTokens a second, medians\n\n| job | prompt | " + " | ".join(f"b{batch}" for batch in BATCHES) +
-          " | MB a token |\n|" + " --- |" * (len(BATCHES) + 3))
+    print("\nTokens per second, medians\n\n| job | prompt | " + " | ".join(f"b{batch}" for batch in BATCHES) +
+          " | MB per token |\n|" + " --- |" * (len(BATCHES) + 3))
     for name in names:
         cells = []
         for what in ("prompt", *map(str, BATCHES)):

@@ -93,7 +93,8 @@ enum ce_status ce_calibrate_needs_find(struct ce_calibrate_needs *needs,
     return ce_fail(
         err,
         CE_ERR_NOMEM,
-        "calibration needs %.1f MiB a rank beside the model even with one expert at a "
+        "calibration needs %.1f MiB per rank beside the model even with one expert at "
+        "a "
         "time, and %.1f MiB are left: residual stream %.1f (fewer --tokens, more "
         "ranks), "
         "moments and rows %.1f, fits %.1f (a lower --most-rank or --neurons), solving "

@@ -1,4 +1,4 @@
-/* parts.h - a calibration under way, on disk: one file a layer
+/* parts.h - a calibration under way, on disk: one file per layer
  *
  *   DIR/job          what all of it is of, as "name=value" lines
  *   DIR/layer-7.part | head | a record an expert (record.h) | checksum |

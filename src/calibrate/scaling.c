@@ -99,7 +99,7 @@ enum ce_status ce_scaling_needs_find(struct ce_scaling_needs *needs,
     return ce_fail(
         err,
         CE_ERR_NOMEM,
-        "calibration needs %.1f MiB a rank beside the model, and %.1f MiB are left: "
+        "calibration needs %.1f MiB per rank beside the model, and %.1f MiB are left: "
         "residual stream and inputs of a layer %.1f (fewer --tokens, more ranks), "
         "messages, rows and vectors %.1f (fewer --step-tokens), sums of ranks %.1f, "
         "tables %.1f",

@@ -1,6 +1,6 @@
 /* window.h - memory that all ranks of one host see
  *
- *   | counters, a cache line a rank | of[0]: part of rank 0 | of[1] | ...
+ *   | counters, a cache line per rank | of[0]: part of rank 0 | of[1] | ...
  *
  * For what ranks of a host read of each other too often for messages. Every rank may
  * write and read every part; who writes what when is the callers' agreement, and

@@ -56,7 +56,7 @@ void ce_check_memory(const struct ce_rank_facts *facts,
         verdict,
         verdict == CE_VERDICT_OK
             ? NULL
-            : "Dense weights are on every rank: fewer ranks a node with more threads "
+            : "Dense weights are on every rank: fewer ranks per node with more threads "
               "each. Experts are spread: more nodes. Else --weights q8 or a packed "
               "model (cemoe pack), fewer --cache-tokens or --step-tokens; sbatch --mem "
               "may limit the job below the node.",

@@ -70,7 +70,7 @@ static void check_host(const struct ce_host_facts *host, struct ce_findings *fin
         findings,
         CHECK,
         CE_VERDICT_WARNING,
-        "Use fewer ranks a node or lower OMP_NUM_THREADS. Where it is meant, "
+        "Use fewer ranks per node or lower OMP_NUM_THREADS. Where it is meant, "
         "OMP_WAIT_POLICY=passive keeps those who wait from spinning.",
         "the %zu ranks on %s with %d threads together share its %d "
         "processors",

@@ -12,10 +12,10 @@
  *
  * No sum is cut and a row is quantised by its owner, so the bits are those of one rank.
  *
- * How many rows a rank brings is told once a step; then its place is fixed. A rank that
- * fails later goes on to meet the others and to compute its part of their rows, and
- * tells its failure in the next dispatch (moe/split.h). What stands in its own place
- * until then is read by nobody but itself.
+ * How many rows a rank brings is told once per step; then its place is fixed. A rank
+ * that fails later goes on to meet the others and to compute its part of their rows,
+ * and tells its failure in the next dispatch (moe/split.h). What stands in its own
+ * place until then is read by nobody but itself.
  */
 
 #ifndef CE_ENGINE_DENSE_H

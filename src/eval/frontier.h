@@ -124,9 +124,9 @@ char *ce_frontier_runs_markdown(const struct ce_frontier *frontier);
 
 /* ---- drawn (frontier_plot.c) ---- */
 
-/* NLL against active parameters, a panel a text. The script reads the data from a file
- * of the name `data` beside it and writes "frontier.svg", or what its variable `out`
- * says. To be freed, NULL: out of memory. */
+/* NLL against active parameters, a panel per text. The script reads the data from a
+ * file of the name `data` beside it and writes "frontier.svg", or what its variable
+ * `out` says. To be freed, NULL: out of memory. */
 char *ce_frontier_plot_data(const struct ce_frontier *frontier);
 char *ce_frontier_plot_script(const struct ce_frontier *frontier,
                               const char *title,

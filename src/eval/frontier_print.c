@@ -225,12 +225,13 @@ static char *text_table(const struct ce_frontier *frontier, size_t t)
 
 static char *settings_table(const struct ce_frontier *frontier)
 {
-    static const struct ce_markdown_column column[] = {{"Setting", false},
-                                                       {"n_ce", true},
-                                                       {"Experts in full", true},
-                                                       {"Active parameters", true},
-                                                       {"Compressed of them", true},
-                                                       {"Replica bytes a rank", true}};
+    static const struct ce_markdown_column column[] = {
+        {"Setting", false},
+        {"n_ce", true},
+        {"Experts in full", true},
+        {"Active parameters", true},
+        {"Compressed of them", true},
+        {"Replica bytes per rank", true}};
     struct ce_markdown table = {.column = column, .columns = COLUMNS(column)};
 
     for (size_t s = 0; s < frontier->settings; s++) {

@@ -1,7 +1,7 @@
 /* quantised.h - weights of 8 or 4 bits in packed panels, activations of 16 bits
  *
  * Weights are quantised by blocks of 32 inputs of one output: code * scale, the
- * scale a BF16, codes -127..127 (8.5 bits a weight) or -8..7 (4.5 bits). A panel
+ * scale a BF16, codes -127..127 (8.5 bits per weight) or -8..7 (4.5 bits). A panel
  * is 16 outputs by all inputs, block after block, read from start to end; what is
  * missing of its outputs or of the last block is zero. README.md shows the bytes,
  * which are the same on every machine.

@@ -65,7 +65,7 @@ struct ce_moe_peer {
 
 /* When to run the experts on what has arrived while other rows still travel. */
 enum ce_overlap {
-    CE_OVERLAP_AUTO = 0, /* when there are many rows an expert */
+    CE_OVERLAP_AUTO = 0, /* when there are many rows per expert */
     CE_OVERLAP_ON,       /* always */
     CE_OVERLAP_OFF,      /* never: all rows are waited for */
     CE_OVERLAPS

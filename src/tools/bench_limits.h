@@ -33,7 +33,7 @@ struct ce_limits {
     float *factors;        /* both, and the product */
     size_t most;
     size_t samples;
-    double *read;  /* [most] bytes a second of all ranks */
+    double *read;  /* [most] bytes per second of all ranks */
     double *sgemm; /* [most] FLOP a second of all ranks */
 };
 
@@ -53,7 +53,7 @@ void ce_limits_close(struct ce_limits *limits); /* accepts a zeroed object */
 
 /* Largest samples; 0 where nothing was measured. */
 struct ce_limit_rates {
-    double read;  /* bytes a second */
+    double read;  /* bytes per second */
     double sgemm; /* FLOP a second */
 };
 struct ce_limit_rates ce_limits_best(const struct ce_limits *limits);

@@ -293,7 +293,7 @@ const struct ce_command ce_command_bench_schedule = {
         "single ones and rows of logits as the list's steps had in the mean so far, "
         "and "
         "prompt chunks so long that a token attends to as many. The efficiency is the "
-        "list's tokens a second over those of the plain "
+        "list's tokens per second over those of the plain "
         "steps; tokens that were found in the cache do not count. What is missing to "
         "100 % are requests that are looked for, admitted, scored and sampled, results "
         "that all ranks tell each other, and steps that are not full, as the last "

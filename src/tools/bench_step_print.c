@@ -152,7 +152,7 @@ static void put_fraction(const char *unit, double rate, double fraction)
 
 static void put_phase(const char *name, size_t batch, const struct rates *r)
 {
-    ce_print("%s %5zu %10.1f (%.1f .. %.1f) tokens/s %9.2f MB %8.3f GFLOP a token",
+    ce_print("%s %5zu %10.1f (%.1f .. %.1f) tokens/s %9.2f MB %8.3f GFLOP per token",
              name,
              batch,
              r->tokens / r->seconds.median,

@@ -431,7 +431,7 @@ static int print_table(const struct ce_calibrate_job *job)
     for (size_t l = 0; l < job->outcome.layers; l++) {
         print_layer(&job->outcome, l, set);
     }
-    ce_print("%s: %" PRIu64 " bytes for %zu of %zu experts of a token\n",
+    ce_print("%s: %" PRIu64 " bytes for %zu of %zu experts per token\n",
              job->values->out,
              job->outcome.bytes,
              job->layers.compressed,

@@ -101,7 +101,7 @@ find_limit(struct ce_calibrate_job *job, size_t neighbours, struct ce_error *err
         return ce_fail(
             err,
             CE_ERR_NOMEM,
-            "--memory of %.1f MiB a rank for %zu rank(s) on this host, which "
+            "--memory of %.1f MiB per rank for %zu rank(s) on this host, which "
             "has %.1f MiB left",
             (double)job->memory_limit / 0x1p20,
             neighbours,

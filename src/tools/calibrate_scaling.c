@@ -219,7 +219,7 @@ int ce_calibrate_scaling_print(const struct ce_calibrate_job *job)
                  100.0 * relative(truncated - facts->fitted[set], truncated),
                  facts->steps);
     }
-    ce_print("%s: %zu bytes for %zu of %zu experts of a token\n",
+    ce_print("%s: %zu bytes for %zu of %zu experts per token\n",
              job->values->out,
              ce_scaling_outcome_bytes(outcome),
              job->layers.compressed,

@@ -65,7 +65,7 @@ const struct ce_option ce_model_options[] = {
      .help =
          "The experts' weights in memory: stored, exactly as in the checkpoint; bf16, "
          "rounded; q8 and q4, quantised to 8 or 4 bits with a scale for every 32 "
-         "(8.5 and 4.5 bits a weight)."},
+         "(8.5 and 4.5 bits per weight)."},
     {.name = "dense-weights",
      .kind = CE_OPTION_STRING,
      .argument = "FORMAT",

@@ -108,7 +108,7 @@ static void report_setting(struct loop *loop)
     loop->told_ns = ce_clock_ns();
     describe_setting(loop, what, sizeof(what));
     ce_log(CE_LOG_INFO,
-           "%s: NLL %.4f%s, %.0f tokens/s, %.0f bytes moved a token, %.0f s left",
+           "%s: NLL %.4f%s, %.0f tokens/s, %.0f bytes moved per token, %.0f s left",
            what,
            ce_frontier_cell(frontier, loop->setting, 0)->nll,
            frontier->texts > 1 ? " on the first text" : "",

@@ -37,7 +37,7 @@ static void put_config(const struct ce_config *config)
     put_count("hidden size", config->hidden_size, "");
     put_count("attention heads", config->heads, heads);
     put_count("experts of a layer", config->experts, width);
-    put_count("experts of a token",
+    put_count("experts per token",
               config->top_k,
               config->norm_topk_prob ? "weights divided by their sum" : "");
     put_count("compressed of them",
@@ -132,8 +132,7 @@ static void put_memory(const struct ce_inspection *inspection)
         put_mebibytes("its experts, least", m->experts_least);
         put_mebibytes("its experts, most", m->experts_most);
     }
-    ce_print(
-        "  %-22s %12" PRIu64 " bytes\n", "KV cache of a token", m->cache_per_token);
+    ce_print("  %-22s %12" PRIu64 " bytes\n", "KV cache per token", m->cache_per_token);
 }
 
 /* Both savings stand in every row: neither may be quoted as the other. */
@@ -180,7 +179,7 @@ static void put_traffic(const struct ce_inspection *inspection)
     }
     (void)snprintf(before, sizeof(before), "%zu full", top_k);
     (void)snprintf(after, sizeof(after), "%zu full", top_k - inspection->n_ce);
-    ce_print("\nBytes a token is expected to send and get in a layer, uniform "
+    ce_print("\nBytes per token to be sent and received in a layer, uniform "
              "routing, %zu ranks\n"
              "  %-22s %12s %12s   saved against\n"
              "  %-22s %12s %12s %10s %20s\n",

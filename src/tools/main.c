@@ -74,7 +74,7 @@ static const struct ce_manual_section sections[] = {
      "  4  stopped early, can be resumed"},
     {"ENVIRONMENT",
      "OMP_NUM_THREADS sets the threads of each rank. mpirun binds a rank to one core "
-     "unless told otherwise: with several threads a rank use --map-by slot:PE=T or "
+     "unless told otherwise: with several threads per rank use --map-by slot:PE=T or "
      "--bind-to none. On a machine that is shared with other jobs "
      "OMP_WAIT_POLICY=passive "
      "keeps threads that wait from spinning on processors others need.\n\n"

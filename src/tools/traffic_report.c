@@ -160,8 +160,8 @@ static void log_title(const struct ce_session *session)
                        dropped > 0 ? "dropped" : "compressed");
     }
     ce_log(CE_LOG_INFO,
-           "traffic between %d ranks, %zu of %zu experts of a token in full%s; copies "
-           "are rows there, of a token in a layer",
+           "traffic between %d ranks, %zu of %zu experts per token in full%s; copies "
+           "are rows there, per token and layer",
            session->transport->ranks,
            engine->mains,
            top_k,

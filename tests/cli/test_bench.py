@@ -109,7 +109,7 @@ class Step(cemoe.TestCase):
 
     def test_table(self):
         done = step(self, "--prompt-tokens", 4, "--decode-steps", 1, "--read-bytes", "1M", "--batch", 1, 2)
-        for line in (r"\nprompt +1 .* tokens/s .* MB .* GFLOP a token .* GB/s .*% .* GFLOP/s", r"\ndecode +2 ", r"\nread ",
+        for line in (r"\nprompt +1 .* tokens/s .* MB .* GFLOP per token .* GB/s .*% .* GFLOP/s", r"\ndecode +2 ", r"\nread ",
                      r"\nsgemm ", r"\ndecode +1 .*  experts [\d.]+%"):
             self.assertRegex(done.out, line)
 

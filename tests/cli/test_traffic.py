@@ -227,7 +227,7 @@ class Table(cemoe.TestCase):
     def test_both_baselines_are_quoted(self):
         job, lines = self.lines(3, *TABLES)
         self.assertEqual([len(found) for found in lines.values()], [1] * 5)
-        self.assertIn("2 of 4 experts of a token in full, 2 compressed", lines["traffic"][0])
+        self.assertIn("2 of 4 experts per token in full, 2 compressed", lines["traffic"][0])
         names = {"this run": "run", "uncompressed, a row for each rank": "uncompressed_per_rank",
                  "uncompressed, a row for each expert": "uncompressed_per_expert"}
         for key, name in names.items():
@@ -257,7 +257,7 @@ class Table(cemoe.TestCase):
 
     def test_dropped_experts_are_not_called_compressed(self):
         _, lines = self.lines(2, "--truncated", 3)
-        self.assertIn("1 of 4 experts of a token in full, 3 dropped", lines["traffic"][0])
+        self.assertIn("1 of 4 experts per token in full, 3 dropped", lines["traffic"][0])
 
     def test_a_file_that_cannot_be_written(self):
         done = cemoe.run("score", "--model", cemoe.MODEL, "--file", self.write("text", "Some words of text"),
