@@ -23,7 +23,8 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/cemoe.1
     DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/cemoe.bash
     DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME cemoe)
-install(FILES LICENSE NOTICE README.md CHANGELOG.md TYPE DOC)
+install(FILES LICENSE NOTICE CITATION.cff README.md CHANGELOG.md TYPE DOC)
+install(DIRECTORY docs TYPE DOC FILES_MATCHING PATTERN *.md)
 # Tasks, found from the program by the way to share/. The texts of one are under licences of their own.
 install(DIRECTORY deploy/tasks DESTINATION ${CMAKE_INSTALL_DATADIR}/cemoe
     FILES_MATCHING PATTERN *.json PATTERN *.jsonl PATTERN README.md)

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs the Debian 12 packages that cemoe needs to be built, run and tested; --dev adds what
 # the lint, sanitizer and fuzz builds and all tests need, --plots the gnuplot that cemoe compare
-# draws with, --slurm the Slurm that deploy/testbed starts for tests/slurm. Says nothing when all
-# of them are there already. Needs root or sudo only when something is missing.
+# draws with, --slurm the Slurm that deploy/testbed starts for tests/slurm, and the jq of slurm/README.md.
+# Says nothing when all of them are there already. Needs root or sudo only when something is missing.
 set -eu
 
 RUN="cmake gcc iproute2 libc6-dev libcmocka-dev libjansson-dev libonig-dev
@@ -10,7 +10,7 @@ RUN="cmake gcc iproute2 libc6-dev libcmocka-dev libjansson-dev libonig-dev
     nettle-dev ninja-build openmpi-bin pkg-config protobuf-c-compiler python3 util-linux"
 DEV="clang clang-format clang-tidy libclang-rt-14-dev libomp-14-dev shellcheck universal-ctags"
 PLOTS="gnuplot-nox"
-SLURM="munge slurm-wlm"
+SLURM="jq munge slurm-wlm"
 
 wanted=$RUN
 for switch in "$@"; do

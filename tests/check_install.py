@@ -49,6 +49,7 @@ def main(build, compiler, sanitizers=""):
             sys.exit("the manual is not that of the program")
         run("bash", "-n", one(prefix, "share/bash-completion/completions/cemoe"))
         one(prefix, "share/doc/cemoe/LICENSE")
+        one(prefix, "share/doc/cemoe/docs/commands.md")
         one(prefix, "share/cemoe/tasks/mmlu.json")
         one(prefix, "share/cemoe/tasks/sample/mmlu_dev.jsonl")
 
