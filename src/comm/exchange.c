@@ -7,6 +7,7 @@
  */
 
 #include "base/clock.h"
+#include "base/patience.h"
 #include "comm/backend.h"
 #include "comm/transport.h"
 
@@ -356,13 +357,13 @@ bool ce_exchange_has_next(const struct ce_transport *transport, enum ce_slot slo
 }
 
 /* Nothing moved: lets others run, because the peer we wait for may need this
- * very core, until the deadline of a wait that began at `begin_ns`. */
-static enum ce_status
-idle(struct ce_transport *t, enum ce_slot slot, uint64_t begin_ns, struct ce_error *err)
+ * very core, until the deadline. */
+static enum ce_status idle(struct ce_transport *t,
+                           enum ce_slot slot,
+                           struct ce_patience *patience,
+                           struct ce_error *err)
 {
-    const uint64_t waited_ms = (ce_clock_ns() - begin_ns) / 1000000;
-
-    if (t->deadline_ms > 0 && waited_ms >= t->deadline_ms) {
+    if (ce_patience_is_over(patience)) {
         return fail_timeout(t, slot, err);
     }
     (void)sched_yield();
@@ -376,15 +377,17 @@ static enum ce_status wait_until(struct ce_transport *t,
 {
     struct ce_exchange *x = &t->slot[slot];
     const uint64_t begin_ns = ce_clock_ns();
+    struct ce_patience patience;
     enum ce_status status = CE_OK;
 
+    ce_patience_begin(&patience, t->deadline_ms);
     while (status == CE_OK && !ready(t, x)) {
         if (t->serve != NULL) {
             t->serve(t->serve_context);
         }
         status = advance(t, slot, err);
         if (status == CE_AGAIN) {
-            status = idle(t, slot, begin_ns, err);
+            status = idle(t, slot, &patience, err);
         }
     }
     const uint64_t waited_ns = ce_clock_ns() - begin_ns;

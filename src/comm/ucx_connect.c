@@ -5,8 +5,8 @@
  * a wait inside MPI would be a deadlock.
  */
 
-#include "base/clock.h"
 #include "base/log.h"
+#include "base/patience.h"
 #include "comm/collective.h"
 #include "comm/ucx.h"
 
@@ -210,17 +210,17 @@ enum ce_status ucx_connect(struct ucx_transport *ucx, struct ce_error *err)
 /* False when the deadline passes first; the request is then left to UCX. */
 static bool wait_for(struct ucx_transport *ucx, void *request)
 {
-    const uint64_t deadline_ms = ucx->head.deadline_ms;
-    const uint64_t begin_ns = ce_clock_ns();
+    struct ce_patience patience;
 
     if (!UCS_PTR_IS_PTR(request)) {
         return true;
     }
+    ce_patience_begin(&patience, ucx->head.deadline_ms);
     while (ucp_request_check_status(request) == UCS_INPROGRESS) {
         if (ucp_worker_progress(ucx->worker) == 0) {
             (void)sched_yield();
         }
-        if (deadline_ms > 0 && (ce_clock_ns() - begin_ns) / 1000000 >= deadline_ms) {
+        if (ce_patience_is_over(&patience)) {
             return false;
         }
     }

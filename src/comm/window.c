@@ -3,6 +3,7 @@
 #include "comm/window.h"
 
 #include "base/clock.h"
+#include "base/patience.h"
 #include "comm/backend.h"
 #include "comm/collective.h"
 
@@ -362,14 +363,14 @@ static enum ce_status wait_for_all(struct ce_window *window, struct ce_error *er
 {
     struct ce_transport *t = window->transport;
     const uint64_t begin_ns = ce_clock_ns();
+    struct ce_patience patience;
     enum ce_status status = CE_OK;
     int missing = look(window);
 
+    ce_patience_begin(&patience, t->deadline_ms);
     for (int looks = 1; status == CE_OK && missing > 0; looks++) {
         if (looks > EAGER_LOOKS) {
-            const uint64_t waited_ms = (ce_clock_ns() - begin_ns) / 1000000;
-
-            if (t->deadline_ms > 0 && waited_ms >= t->deadline_ms) {
+            if (ce_patience_is_over(&patience)) {
                 return fail_timeout(window, missing, err);
             }
             status = ce_transport_tend(t, err);

@@ -19,7 +19,7 @@
  * is blocked in a read. */
 struct reading {
     pthread_mutex_t lock;
-    pthread_cond_t changed;
+    pthread_cond_t changed; /* its clock is CLOCK_MONOTONIC */
     bool done;
     ce_session_source *source;
     const void *values;
@@ -28,6 +28,17 @@ struct reading {
     size_t bytes;
     struct ce_error err;
 };
+
+/* Of the clock on the wall a wait could last as long as that is set back. */
+static void init_condition(pthread_cond_t *condition)
+{
+    pthread_condattr_t clock;
+
+    (void)pthread_condattr_init(&clock);
+    (void)pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(condition, &clock);
+    (void)pthread_condattr_destroy(&clock);
+}
 
 static void *read_source(void *context)
 {
@@ -49,7 +60,7 @@ static bool wait_for_reader(struct reading *reading, uint64_t ms)
     struct timespec until;
     int code = 0;
 
-    (void)clock_gettime(CLOCK_REALTIME, &until);
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += (time_t)(ms / 1000);
     until.tv_nsec += (long)(ms % 1000) * 1000000;
     if (until.tv_nsec >= 1000000000) {
@@ -154,10 +165,9 @@ enum ce_status ce_session_share(struct ce_session *session,
     if (reading == NULL) {
         status = ce_fail(err, CE_ERR_NOMEM, "no memory to read input");
     } else {
-        *reading = (struct reading){.lock = PTHREAD_MUTEX_INITIALIZER,
-                                    .changed = PTHREAD_COND_INITIALIZER,
-                                    .source = source,
-                                    .values = values};
+        *reading = (struct reading){
+            .lock = PTHREAD_MUTEX_INITIALIZER, .source = source, .values = values};
+        init_condition(&reading->changed);
     }
     status = ce_transport_enter(transport, "input", status, err);
     status = ce_agree(transport, status, err);

@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Deadlines count the time in which a rank could have heard from the others, and no other."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import time
+import unittest
+
+import cemoe
+
+DEADLINE = 5.0 if cemoe.QUICK else 1.5  # seconds
+
+
+class Jobs(cemoe.TestCase):
+    def start(self, *arguments, **extra):
+        """A job of two ranks in the background, which is ended with the test."""
+        job = subprocess.Popen([*map(str, [cemoe.MPIRUN, 2, cemoe.BINARY, *arguments, "--quiet", "--deadline-ms", round(DEADLINE * 1000)])],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=cemoe.environment(extra))
+        self.addCleanup(self.end, job)
+        return job
+
+    def end(self, job):
+        if job.poll() is None:
+            job.kill()
+        job.communicate()
+        for process in cemoe.processes_with(str(self.dir)):
+            os.kill(int(process), signal.SIGKILL)
+
+    def ranks(self):
+        """The processes of the job but mpirun, by what they have in common."""
+        return [int(p) for p in cemoe.processes_with(str(self.dir))
+                if b"OMPI_COMM_WORLD_RANK=" in (pathlib.Path("/proc") / p / "environ").read_bytes()]
+
+    def test_a_job_that_was_suspended_goes_on(self):
+        for transport in ("mpi", "ucx"):
+            with self.subTest(transport):
+                out = self.dir / transport
+                job = self.start("eval", "--model", cemoe.MODEL, "--tasks", "cemoe_arithmetic", "--limit", 40, "--out", out,
+                                 "--step-tokens", 16, "--max-sequences", 1, "--transport", transport)
+                limit = time.monotonic() + 30
+                while not (out / "journal.pb").exists() and job.poll() is None and time.monotonic() < limit:
+                    time.sleep(0.01)
+                ranks = self.ranks()
+                self.assertEqual(len(ranks), 2)
+                for rank in ranks:
+                    os.kill(rank, signal.SIGSTOP)
+                self.assertIsNone(job.poll(), "it has ended before it was suspended")
+                time.sleep(DEADLINE * 1.5)
+                for rank in ranks:
+                    os.kill(rank, signal.SIGCONT)
+                _, err = job.communicate(timeout=cemoe.SECONDS)
+                self.assertEqual(job.returncode, 0, err.decode())
+
+    @unittest.skipUnless(os.environ.get("CEMOE_WALL_CLOCK"), "not under the sanitizers, which must be loaded first")
+    def test_the_clock_on_the_wall_may_be_set_back(self):
+        prompt = self.dir / "prompt"  # names the processes of this test
+        prompt.write_text("hi")
+        job = self.start("generate", "--model", cemoe.MODEL, "--prompt-lines", prompt, "--prompt-file", "-", "--max-tokens", 2,
+                         LD_PRELOAD=os.environ["CEMOE_WALL_CLOCK"])
+        with self.assertRaises(subprocess.TimeoutExpired):
+            job.wait(DEADLINE * 2 + 1)
+        out, err = job.communicate(b"typed late", timeout=cemoe.SECONDS)
+        self.assertEqual(job.returncode, 0, err.decode())
+        self.assertIn(b"typed late", out)
+
+
+if __name__ == "__main__":
+    cemoe.main()
