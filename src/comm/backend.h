@@ -72,5 +72,7 @@ CE_MUST_CHECK bool ce_landing_prepare(struct ce_landing *landing, size_t bytes);
 
 /* True when the environment says that an MPI library can join its job. */
 bool ce_launcher_speaks_mpi(void);
+/* The environment variable with this process' rank; NULL when nothing launched it. */
+const char *ce_launcher_rank_variable(void);
 
 #endif

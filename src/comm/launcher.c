@@ -75,3 +75,12 @@ bool ce_launcher_speaks_mpi(void)
 
     return launcher != NULL && launcher->speaks_mpi;
 }
+
+const char *ce_launcher_rank_variable(void)
+{
+    int rank;
+    int ranks;
+    const struct launcher *launcher = find_launcher(&rank, &ranks);
+
+    return launcher != NULL ? launcher->rank : NULL;
+}

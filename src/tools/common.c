@@ -168,8 +168,10 @@ const struct ce_option ce_run_options[] = {
      .help =
          "Longest wait for another rank in a step. When it passes, each waiting rank "
          "says where it is and who is missing, and the job ends with exit code 1. "
-         "30 times as long while starting, loading and leaving MPI; 0 waits for "
-         "ever."},
+         "Time in which this process itself stood still does not count. 30 times as "
+         "long while starting, loading and leaving MPI, unless a rank of the same host "
+         "is "
+         "seen to be stopped or not to come; 0 waits for ever."},
     {.name = "step-tokens",
      .kind = CE_OPTION_SIZE,
      .argument = "N",

@@ -114,28 +114,18 @@ static enum ce_status check_threads(struct ce_transport *transport,
 }
 
 /* Starting and ending MPI take long on a busy machine, whatever a step takes. */
-#define WATCH_FACTOR 30
+#define START_FACTOR 30
 
-/* A deadline for what MPI does on its own; it cannot say who is missing. */
-static void watch(const struct ce_session *session, const char *stage)
+/* A job can do without: the deadlines of its own waits remain. */
+static void watch(const struct ce_session *session, const char *stage, uint64_t factor)
 {
-    uint64_t ms = session->run->deadline_ms;
-    char line[256];
-    int rank;
-    int ranks;
+    struct ce_error err = {.text = ""};
 
-    ms = ms < UINT64_MAX / WATCH_FACTOR ? ms * WATCH_FACTOR : 0;
-    ce_transport_launcher(&rank, &ranks);
-    (void)snprintf(line,
-                   sizeof(line),
-                   "cemoe[rank %d]: error: %s: rank %d: stage %s: MPI has waited for "
-                   "%" PRIu64 " ms: is another rank missing?",
-                   rank,
-                   session->command,
-                   rank,
-                   stage,
-                   ms);
-    ce_watch_begin(ms, line);
+    if (ce_watch_begin(
+            session->command, stage, session->run->deadline_ms, factor, &err) !=
+        CE_OK) {
+        ce_log(CE_LOG_WARN, "%s: %s", session->command, err.text);
+    }
 }
 
 static enum ce_status start_transport(struct ce_session *session, struct ce_error *err)
@@ -147,7 +137,7 @@ static enum ce_status start_transport(struct ce_session *session, struct ce_erro
     ce_transport_launcher(&rank, &ranks);
     enum ce_status status = ce_test_fault_meet(rank, &now, err);
     if (status == CE_OK) {
-        watch(session, now.stage);
+        watch(session, now.stage, START_FACTOR);
         status = ce_transport_create(&session->transport,
                                      session->run->transport,
                                      session->run->deadline_ms,
@@ -203,9 +193,12 @@ enum ce_status ce_session_load(struct ce_session *session,
                                struct ce_error *err)
 {
     const uint64_t begin_ns = ce_clock_ns();
+
+    /* Others may load for longer than a step takes, but not while they are stopped. */
+    watch(session, "load", 0);
     enum ce_status status =
         ce_engine_create(&session->engine, session->transport, options, err);
-
+    ce_watch_end();
     if (status == CE_OK) {
         status = check_threads(session->transport, err);
     }
@@ -255,7 +248,7 @@ int ce_session_close(struct ce_session *session,
         ce_log(CE_LOG_ERROR, "%s: %s", session->command, own.text);
     }
     ce_engine_destroy(session->engine);
-    watch(session, "end");
+    watch(session, "end", START_FACTOR);
     ce_transport_destroy(transport);
     ce_watch_end();
     session->engine = NULL;

@@ -1,50 +1,181 @@
-/* watch.c - an alarm whose handler writes a line that was prepared before */
+/* watch.c - a thread that calls the roll of the ranks on this host */
 
 #include "tools/watch.h"
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/options.h"
+#include "base/patience.h"
+#include "comm/roll.h"
+#include "comm/transport.h"
 
+#include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
-static char last_line[512];
-static size_t last_bytes;
+/* The other ranks, whose watches end a little later, shall say so, too. */
+#define GRACE_MS 1000
 
-/* The other ranks, whose alarms are a little later, shall say so, too. */
-#define GRACE_SECONDS 1
+#define LOOKS 8 /* within a deadline */
 
-/* Only what may be called in a handler. */
-static void on_alarm(int signal)
+static struct {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t ended; /* its clock is CLOCK_MONOTONIC */
+    bool active;
+    bool over; /* with the lock */
+    const char *command;
+    const char *stage;
+    uint64_t deadline_ms;
+    struct ce_patience patience; /* of the whole call */
+} watch = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* True when the call has returned within `ms`. */
+static bool is_over_within(uint64_t ms)
 {
-    (void)signal;
-    (void)!write(STDERR_FILENO, last_line, last_bytes);
-    (void)sleep(GRACE_SECONDS);
-    _exit(CE_EXIT_FAILED);
+    struct timespec until;
+    int code = 0;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(ms / 1000);
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    (void)pthread_mutex_lock(&watch.lock);
+    while (!watch.over && code == 0) {
+        code = pthread_cond_timedwait(&watch.ended, &watch.lock, &until);
+    }
+    bool over = watch.over;
+    (void)pthread_mutex_unlock(&watch.lock);
+    return over;
 }
 
-static void set_alarm(uint64_t ms)
+/* Says why, lets the others say theirs, and ends the process. */
+static void give_up(const char *why)
 {
-    const struct itimerval when = {.it_value = {.tv_sec = (time_t)(ms / 1000),
-                                                .tv_usec = (time_t)(ms % 1000) * 1000}};
+    char host[65] = "this host";
+    int rank;
+    int ranks;
 
-    (void)setitimer(ITIMER_REAL, &when, NULL);
+    (void)gethostname(host, sizeof(host) - 1);
+    ce_transport_launcher(&rank, &ranks);
+    ce_log(CE_LOG_ERROR,
+           "%s: rank %d: stage %s: on %s: %s",
+           watch.command,
+           rank,
+           watch.stage,
+           host,
+           why);
+    if (!is_over_within(GRACE_MS)) {
+        _exit(CE_EXIT_FAILED);
+    }
 }
 
-void ce_watch_begin(uint64_t ms, const char *line)
+static void look(struct ce_roll *roll)
 {
-    struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
+    char who[CE_ROLL_TEXT];
+    char why[CE_ROLL_TEXT + 64];
 
-    (void)snprintf(last_line, sizeof(last_line), "%s\n", line);
-    last_bytes = strlen(last_line);
-    (void)sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGALRM, &action, NULL);
-    set_alarm(ms);
+    if (ce_roll_look(roll, ce_clock_ns()) > 0) {
+        ce_roll_describe(roll, who);
+        (void)snprintf(why,
+                       sizeof(why),
+                       "no sign after %" PRIu64 " ms from %s",
+                       watch.deadline_ms,
+                       who);
+        give_up(why);
+    } else if (ce_patience_is_over(&watch.patience)) {
+        (void)snprintf(why,
+                       sizeof(why),
+                       "MPI has waited for %" PRIu64
+                       " ms: no rank is seen to be missing here: look at other hosts",
+                       watch.patience.deadline_ms);
+        give_up(why);
+    }
+}
+
+static void *keep_watch(void *unused)
+{
+    struct ce_roll roll;
+
+    (void)unused;
+    ce_roll_init(&roll, "/proc", watch.deadline_ms);
+    while (!is_over_within(watch.deadline_ms / LOOKS + 1)) {
+        look(&roll);
+    }
+    ce_roll_fini(&roll);
+    return NULL;
+}
+
+/* Signals are for the other threads. */
+static int start_thread(void)
+{
+    sigset_t all;
+    sigset_t before;
+
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int why = pthread_create(&watch.thread, NULL, keep_watch, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (why == 0) {
+        (void)pthread_setname_np(watch.thread, CE_ROLL_THREAD);
+    }
+    return why;
+}
+
+enum ce_status ce_watch_begin(const char *command,
+                              const char *stage,
+                              uint64_t deadline_ms,
+                              uint64_t factor,
+                              struct ce_error *err)
+{
+    pthread_condattr_t clock;
+    int rank;
+    int ranks;
+
+    ce_transport_launcher(&rank, &ranks);
+    if (deadline_ms == 0 || ranks == 1) {
+        return CE_OK;
+    }
+    watch.command = command;
+    watch.stage = stage;
+    watch.deadline_ms = deadline_ms;
+    watch.over = false;
+    ce_patience_begin(
+        &watch.patience,
+        factor > 0 && deadline_ms < UINT64_MAX / factor ? deadline_ms * factor : 0);
+    (void)pthread_condattr_init(&clock);
+    (void)pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&watch.ended, &clock);
+    (void)pthread_condattr_destroy(&clock);
+    int why = start_thread();
+
+    if (why != 0) {
+        (void)pthread_cond_destroy(&watch.ended);
+        return ce_fail(
+            err, CE_ERR_NOMEM, "no thread to watch over MPI: %s", strerror(why));
+    }
+    watch.active = true;
+    return CE_OK;
 }
 
 void ce_watch_end(void)
 {
-    set_alarm(0);
+    if (!watch.active) {
+        return;
+    }
+    (void)pthread_mutex_lock(&watch.lock);
+    watch.over = true;
+    (void)pthread_cond_signal(&watch.ended);
+    (void)pthread_mutex_unlock(&watch.lock);
+    (void)pthread_join(watch.thread, NULL);
+    (void)pthread_cond_destroy(&watch.ended);
+    watch.active = false;
 }

@@ -2,16 +2,29 @@
  *
  * Starting and ending MPI wait for all ranks inside the library, as long as it takes.
  * A watch ends the process with CE_EXIT_FAILED and one line when such a call does not
- * return; the launcher then ends the others. One at a time; it uses SIGALRM.
+ * return; the launcher then ends the others. It is a thread, which looks for the other
+ * ranks of this host (comm/roll.h): one of them that is stopped, or has neither come
+ * nor moved for the deadline, is named then. Ranks of other hosts are seen by those of
+ * their own; where nobody is seen to be missing the call may take longer, since MPI
+ * needs its time on a busy machine whatever a step takes.
  */
 
 #ifndef CE_TOOLS_WATCH_H
 #define CE_TOOLS_WATCH_H
 
+#include "base/status.h"
+
 #include <stdint.h>
 
-/* `line` is printed when `ms` have passed before ce_watch_end; 0 ms: never. */
-void ce_watch_begin(uint64_t ms, const char *line);
-void ce_watch_end(void);
+/* Begins to watch over `stage` of `command`, both literals; one at a time. It may take
+ * `factor` deadlines when nobody is seen to be missing, for ever with 0. Does nothing
+ * for a deadline of 0 ms and for a rank alone. Errors: CE_ERR_NOMEM when there is no
+ * thread. */
+CE_MUST_CHECK enum ce_status ce_watch_begin(const char *command,
+                                            const char *stage,
+                                            uint64_t deadline_ms,
+                                            uint64_t factor,
+                                            struct ce_error *err);
+void ce_watch_end(void); /* also when there is none */
 
 #endif

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#define TEMPORARY_PATHS 64
+#define TEMPORARY_PATHS 256
 
 struct temporary {
     char dir[64];
