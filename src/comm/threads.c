@@ -19,6 +19,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -309,6 +310,9 @@ static enum ce_status join_group(struct ce_transport **out,
         free(threads);
         return status;
     }
+    (void)snprintf(threads->head.reason,
+                   sizeof(threads->head.reason),
+                   "the ranks are threads of one process");
     *out = &threads->head;
     return CE_OK;
 }
