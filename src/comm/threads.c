@@ -139,11 +139,16 @@ static enum presence presence_of(const struct ce_transport *t, int rank)
         &from_head(t)->group->seats[rank].presence, memory_order_acquire);
 }
 
+/* Others leave because one has: that one is named. */
 static enum ce_status
 fail_gone(const struct ce_transport *t, int rank, struct ce_error *err)
 {
+    const int first = atomic_load(&from_head(t)->group->first);
     char where[CE_WHERE_TEXT];
 
+    if (first >= 0 && rank != t->rank) {
+        rank = first;
+    }
     ce_describe_where(where, t, NULL, 0);
     if (presence_of(t, rank) == ABORTED) {
         return ce_fail(err,
