@@ -27,7 +27,8 @@ add_link_options(-Wl,--as-needed)
 
 if(CE_SANITIZE)
   # UBSan must end the program, or a test that meets it would still pass.
-  add_compile_options(-fsanitize=${CE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  # Files and lines are what a report needs; more of -g doubles the time of linking.
+  add_compile_options(-fsanitize=${CE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
   add_link_options(-fsanitize=${CE_SANITIZE})
 else()
   # With the sanitizers' own branches in the code this one sees null pointers everywhere.

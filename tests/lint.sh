@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks of the sources: lint.sh format | shell | tidy BUILD_DIR [FILE...]
+# Checks of the sources: lint.sh format | shell | tidy BUILD_DIR [FILE...] | tidy-changed BUILD_DIR
 # Exits 77 when the tool for it is not installed (deploy/install-deps.sh --dev installs all).
 set -eu
 cd "$(dirname "$0")/.."
@@ -9,6 +9,22 @@ present() {
     for folder in "$@"; do
         [ ! -e "$folder" ] || echo "$folder"
     done
+}
+
+# Files of src that differ from where this branch left main (on main: from the last commit), and those that include
+# one that does.
+changed() {
+    main=$(git rev-parse --verify --quiet main || git rev-parse --verify --quiet origin/main) ||
+        { find src -name '*.c'; return; }
+    base=$(git merge-base "$main" HEAD)
+    [ "$base" != "$(git rev-parse HEAD)" ] || base=$(git rev-parse --verify --quiet HEAD^ || echo "$base")
+    { git diff --name-only --diff-filter=d "$base" -- src; git ls-files --others --exclude-standard -- src; } |
+        while read -r file; do
+            case $file in
+            *.c) echo "$file" ;;
+            *.h) grep -rl --include='*.c' "#include \"${file#src/}\"" src || true ;;
+            esac
+        done | sort -u
 }
 
 need() {
@@ -26,6 +42,13 @@ shell)
     # shellcheck disable=SC2046
     find $(present deploy tests bench slurm .ci) -type f \( -name '*.sh' -o -name '*.sbatch' -o -path .ci/run \) -exec shellcheck {} +
     ;;
+tidy-changed)
+    need clang-tidy
+    build=${2:?the build directory with compile_commands.json}
+    files=$(changed)
+    # shellcheck disable=SC2086 # names without spaces
+    [ -z "$files" ] || exec "$0" tidy "$build" $files
+    ;;
 tidy)
     need clang-tidy
     build=${2:?the build directory with compile_commands.json}
@@ -41,7 +64,7 @@ tidy)
     }
     ;;
 *)
-    echo "usage: $0 format | shell | tidy BUILD_DIR [FILE...]" >&2
+    echo "usage: $0 format | shell | tidy BUILD_DIR [FILE...] | tidy-changed BUILD_DIR" >&2
     exit 2
     ;;
 esac

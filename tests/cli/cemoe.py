@@ -1,8 +1,8 @@
 """The program under test, alone or under mpirun, and models made for one test.
 
-CEMOE_BINARY names the program (build/release/cemoe when unset), CEMOE_RANKS the number of ranks
-of the tests that run on any. CEMOE_QUICK is set where a run takes many times as long, under the
-sanitizers: fewer cases that take the same paths.
+CEMOE_BINARY names the program (build/release/cemoe when unset). CEMOE_RING is the ring in which the tests run
+(../README.md): in "quick", or when it is unset, fewer cases that take the same paths. CEMOE_SANITIZED is set for a
+program with sanitizers, in which everything takes many times as long.
 """
 
 import json
@@ -17,8 +17,8 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("CEMOE_BINARY") or ROOT / "build/release/cemoe")
-RANKS = int(os.environ.get("CEMOE_RANKS") or 1)
-QUICK = bool(os.environ.get("CEMOE_QUICK"))
+QUICK = (os.environ.get("CEMOE_RING") or "quick") == "quick"
+SANITIZED = bool(os.environ.get("CEMOE_SANITIZED"))
 MODEL = ROOT / "deploy/model"
 AFFINE = ROOT / "tests/golden/affine/compressed.safetensors"  # compressed experts for it
 MPIRUN = ROOT / "tests/mpi/mpirun.sh"
@@ -124,7 +124,12 @@ def edit_json(path, **changes):
     path.write_text(json.dumps({key: value for key, value in document.items() if value is not None}))
 
 
-def main():
-    if RANKS > 1 and shutil.which("mpirun") is None:
+# Of a case that adds to others a combination, not a path.
+not_quick = unittest.skipIf(QUICK, "in the rings ci and all only")
+
+
+def main(several=False):
+    """`several`: every case needs mpirun."""
+    if several and shutil.which("mpirun") is None:
         raise SystemExit(SKIPPED)
     unittest.main(verbosity=2)

@@ -1,14 +1,12 @@
 #!/usr/bin/env python3
 """What is wrong is said in one line that names it, with exit code 1, and nothing is left behind.
 
-On CEMOE_RANKS ranks. Models are copies of the shipped one, damaged here. On several ranks, where
-a run takes longer, of cases of a kind only the first is tried.
+On one rank; test_bad_input_ranks.py says what several add. Models are copies of the shipped one, damaged here.
 """
 
 import json
 import shutil
 import struct
-import unittest
 
 import cemoe
 
@@ -16,24 +14,21 @@ EXPERT = "model.layers.1.mlp.experts.5.up_proj.weight"
 NAN_BF16 = b"\xc0\x7f"
 
 
-def of_a_kind(cases):
-    cases = list(cases)
-    return cases if cemoe.RANKS == 1 else cases[:1]
-
-
 class BadInput(cemoe.TestCase):
+    RANKS = 1  # of each run
+
     def setUp(self):
         super().setUp()
         self.model = self.copy_model()
 
     def assert_failure(self, arguments, *parts, stdin=b"", code=1, **extra):
         """`arguments` name something in our directory, which identifies the processes."""
-        done = cemoe.run(*arguments, "--quiet", ranks=cemoe.RANKS, stdin=stdin, **extra)
+        done = cemoe.run(*arguments, "--quiet", ranks=self.RANKS, stdin=stdin, **extra)
         self.assertEqual(done.code, code, done.err)
         self.assertEqual(done.raw, b"")
         self.assertEqual(len(done.ours), 1, done.err)
         self.assertTrue(done.ours[0].startswith(f"cemoe: error: {arguments[0]}: "), done.ours[0])
-        if cemoe.RANKS == 1:
+        if self.RANKS == 1:
             self.assertEqual(done.err, done.ours[0] + "\n")
         for part in parts:
             self.assertIn(str(part), done.ours[0])
@@ -50,11 +45,6 @@ class BadInput(cemoe.TestCase):
         return ["score", "--model", self.model, *arguments]
 
 
-# Under the sanitizers, where a job of several ranks takes seconds: what each rank reads for itself is tried on one.
-not_quick = unittest.skipIf(cemoe.QUICK and cemoe.RANKS > 1, "on several ranks only without sanitizers")
-
-
-@not_quick
 class MissingFiles(BadInput):
     def test_model(self):
         shutil.rmtree(self.model)
@@ -92,7 +82,7 @@ class Weights(BadInput):
 
     def test_truncated(self):
         image = self.file.read_bytes()
-        for length in of_a_kind((len(image) - 1, 100, 7, 0)):
+        for length in (len(image) - 1, 100, 7, 0):
             with self.subTest(length):
                 self.file.write_bytes(image[:length])
                 self.assert_failure(self.logits(), self.file)
@@ -113,14 +103,14 @@ class Weights(BadInput):
             "hole": {"a": {**tensor, "shape": [8], "data_offsets": [32, 64]}},
             "overlap": {"a": tensor, "b": {**tensor, "shape": [8], "data_offsets": [0, 32]}},
         }
-        for what, header in of_a_kind(headers.items()):
+        for what, header in headers.items():
             with self.subTest(what):
                 cemoe.write_safetensors(self.file, header, data)
                 self.assert_failure(self.logits(), self.file)
 
     def test_header_longer_than_the_file(self):
         image = self.file.read_bytes()
-        for length in of_a_kind(((1 << 64) - 1, 1 << 40, len(image))):
+        for length in ((1 << 64) - 1, 1 << 40, len(image)):
             with self.subTest(length):
                 self.file.write_bytes(struct.pack("<Q", length) + image[8:])
                 self.assert_failure(self.logits(), self.file)
@@ -171,7 +161,7 @@ class Weights(BadInput):
                  ("model.layers.0.input_layernorm.weight", ("layer 0", "attention")),
                  ("model.norm.weight", ("logits",)),
                  ("lm_head.weight", ("logits",)))
-        for name, words in of_a_kind(cases):
+        for name, words in cases:
             with self.subTest(name):
                 self.model = self.copy_model()
                 self.file = self.model / "model.safetensors"
@@ -181,7 +171,7 @@ class Weights(BadInput):
     def test_nan_in_an_embedding_stops_only_those_who_use_it(self):
         self.set_nan("model.embed_tokens.weight", at=60 * 128)
         self.assert_failure(self.logits(), "embedding")
-        self.assert_done(cemoe.run(*self.logits(ids="50,61"), ranks=cemoe.RANKS))
+        self.assert_done(cemoe.run(*self.logits(ids="50,61")))
 
     def test_infinite_table_of_compressed_experts(self):
         header, data = cemoe.read_safetensors(cemoe.MODEL / "ces-math.safetensors")
@@ -190,11 +180,10 @@ class Weights(BadInput):
         self.assert_failure(self.logits("--compressed-experts", tables), tables, "mlp.ces", "not finite")
 
 
-@not_quick
 class Config(BadInput):
     def assert_config_failures(self, *cases):
         """Each case: fields to change, then words of the message."""
-        for changes, *words in of_a_kind(cases):
+        for changes, *words in cases:
             with self.subTest(str(changes)):
                 self.model = self.copy_model()
                 cemoe.edit_json(self.model / "config.json", **changes)
@@ -247,10 +236,9 @@ class Config(BadInput):
         self.assert_failure(self.generate("--prompt", "a"), self.model / "tokenizer.json")
 
 
-@not_quick
 class CompressedExperts(BadInput):
     def test_n_ce_out_of_range(self):
-        for arguments in of_a_kind((["--compressed", 4], ["--compressed", 1000], ["--truncated", 4])):
+        for arguments in (["--compressed", 4], ["--compressed", 1000], ["--truncated", 4]):
             with self.subTest(arguments):
                 self.assert_failure(self.logits(*arguments), "n_ce", "0 to 3")
 
@@ -272,7 +260,6 @@ class CompressedExperts(BadInput):
         self.assert_failure(self.logits("--compressed-experts", tables), tables, "n_ce", "two")
 
 
-@not_quick
 class AffineExperts(BadInput):
     def setUp(self):
         super().setUp()
@@ -302,7 +289,7 @@ class AffineExperts(BadInput):
 
     def test_superfluous(self):
         end = len(self.data)
-        for name in of_a_kind(("model.layers.4.mlp.affine.0.b", "model.layers.0.mlp.affine.16.b", "extra")):
+        for name in ("model.layers.4.mlp.affine.0.b", "model.layers.0.mlp.affine.16.b", "extra"):
             self.refuse(name, "not part of", **{name: {"dtype": "BF16", "shape": [0], "data_offsets": [end, end]}})
 
     def test_another_shape(self):
@@ -320,8 +307,8 @@ class AffineExperts(BadInput):
 
     def test_metadata(self):
         metadata = self.header["__metadata__"]
-        for key, value, *words in of_a_kind((("model", "0" * 16, "0" * 16, metadata["model"]), ("model", "x", "16"),
-                                             ("n_ce", "4", "1 to 3"), ("kind", "scaling", "affine"), ("version", "2", "\"1\""))):
+        for key, value, *words in (("model", "0" * 16, "0" * 16, metadata["model"]), ("model", "x", "16"),
+                                   ("n_ce", "4", "1 to 3"), ("kind", "scaling", "affine"), ("version", "2", "\"1\"")):
             self.refuse(key, value, *words, __metadata__={**metadata, key: value})
 
     def test_another_model(self):
@@ -335,7 +322,7 @@ class AffineExperts(BadInput):
         self.assertIn("1 of 4 experts in full, 3 compressed", self.assert_done(cemoe.run(*line, self.file)).out)
 
     def test_values_that_are_not_finite(self):
-        for part in of_a_kind(("b", "u", "gate")):
+        for part in ("b", "u", "gate"):
             self.fill(NAN_BF16, part)
             self.assert_failure(self.logits("--compressed-experts", self.file), self.file, f".{part}", "not finite")
 
@@ -345,7 +332,7 @@ class AffineExperts(BadInput):
         self.assert_failure(self.logits("--compressed-experts", self.file), "layer 0", "compressed experts", "expert ")
 
     def test_another_number_is_said(self):
-        done = cemoe.run(*self.logits("--compressed-experts", cemoe.AFFINE, "--compressed", 1), ranks=cemoe.RANKS)
+        done = cemoe.run(*self.logits("--compressed-experts", cemoe.AFFINE, "--compressed", 1))
         self.assertEqual((done.code, "fitted for 2 of a token's experts, but 1" in done.err), (0, True))
 
 
@@ -375,7 +362,7 @@ class Requests(BadInput):
 
     def test_more_tokens_than_the_context_end_at_it(self):
         done = cemoe.run("generate", "--model", self.model, "--prompt", " =", "--max-tokens", 16000000, "--ignore-eos",
-                         "--json", "--quiet", ranks=cemoe.RANKS, CEMOE_MEMORY_LIMIT=str(1 << 30))
+                         "--json", "--quiet", CEMOE_MEMORY_LIMIT=str(1 << 30))
         self.assertEqual(done.code, 0, done.err)
         result = json.loads(done.raw)["results"][0]
         self.assertEqual((len(result["ids"]), result["finish_reason"]), (1023, "length"))

@@ -10,7 +10,7 @@ import unittest
 import cemoe
 
 TEXT = cemoe.MODEL / "eval/math.txt"
-RANK_COUNTS = (2, 3) if shutil.which("mpirun") else ()
+RANK_COUNTS = () if shutil.which("mpirun") is None else (3,) if cemoe.QUICK else (2, 3)
 BUDGET = ("--tokens", "4k", "--window", "128", "--heldout-every", "4")
 QUICK_BUDGET = ("--tokens", "1k", "--window", "128", "--heldout-every", "4")
 LAYERS = 4

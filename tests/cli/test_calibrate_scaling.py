@@ -10,7 +10,7 @@ import unittest
 import cemoe
 
 TEXT = cemoe.MODEL / "eval/math.txt"
-RANK_COUNTS = (2, 3) if shutil.which("mpirun") else ()
+RANK_COUNTS = () if shutil.which("mpirun") is None else (3,) if cemoe.QUICK else (2, 3)
 BUDGET = ("--tokens", "1k" if cemoe.QUICK else "2k", "--window", "128", "--heldout-every", "4")
 LAYERS = 4
 EXPERTS = 16
@@ -92,7 +92,7 @@ class Outcome(ScalingCase):
                 self.assertEqual({*rows[0], *rows[2], *rows[1][NEURONS:]}, {1.0})
                 self.assertGreater(len(set(rows[1][:NEURONS])), NEURONS // 2)
 
-    @unittest.skipIf(cemoe.QUICK, "too little text")
+    @cemoe.not_quick
     def test_vectors_help_on_other_text(self):
         """theta2 by least squares is worth 3 to 8 % of the gap (the README of the model study says 5)."""
         text = TEXT.read_text()

@@ -14,7 +14,7 @@ import cemoe
 
 TASKS = ["--tasks", "cemoe_arithmetic", "cemoe_answer", "cemoe_text_math", "--limit", 6]
 SLOW = ["--tasks", "cemoe_arithmetic", "cemoe_answer", "cemoe_text",  # hundreds of steps of one sequence
-        *(["--limit", 40] if cemoe.QUICK else [])]
+        *(["--limit", 40] if cemoe.SANITIZED else [])]
 TABLES = cemoe.MODEL / "ces-math.safetensors"
 REQUESTS = """\
 {"id": "a", "type": "loglikelihood", "context": "1 + 1 =", "continuation": " 2"}
@@ -288,7 +288,7 @@ class Refused(EvalCase):
         self.assertRegex(done.err, r"3 of 3 requests do not fit into 40 tokens and lose \d+ tokens")
 
 
-@unittest.skipIf(cemoe.QUICK, "a job must be met in its middle, and ended in seconds: not under the sanitizers")
+@unittest.skipIf(cemoe.SANITIZED, "a job must be met in its middle, and ended in seconds: not under the sanitizers")
 class Signals(EvalCase):
     def stop(self, number, ranks, whom="all", *arguments):
         """A job that was signalled while it runs: its exit code and log."""

@@ -10,7 +10,7 @@ import unittest
 
 import cemoe
 
-DEADLINE = 5.0 if cemoe.QUICK else 1.5  # seconds
+DEADLINE = 5.0 if cemoe.SANITIZED else 1.5  # seconds
 
 
 class Jobs(cemoe.TestCase):

@@ -2,23 +2,35 @@
 """check_stages.py CEMOE MODEL TRANSPORT[+split] [KIND:STAGE...]: a rank that fails, stops, hangs or is killed in a stage.
 
 The job ends in time and with the right code, says who and where, and leaves no process. CEMOE_TEST_FAULT makes the
-rank misbehave (see src/tools/test_fault.h).
+rank misbehave (see src/tools/test_fault.h). Jobs wait more than they compute: some run at the same time.
 """
-import os, pathlib, re, signal, subprocess, sys, threading, time
+import concurrent.futures, os, pathlib, re, signal, subprocess, sys, threading, time
 
 MPIRUN = pathlib.Path(__file__).with_name("mpirun.sh")
 AFFINE = pathlib.Path(__file__).parents[1] / "golden/affine/compressed.safetensors"  # so that there is a stage of that name
-QUICK = bool(os.environ.get("CEMOE_QUICK"))  # under the sanitizers, where a run takes many times as long
+RING = os.environ.get("CEMOE_RING") or "quick"
 RANKS = 3
-DEADLINE = 5.0 if QUICK else 1.0  # seconds
+JOBS = 2  # at the same time
+DEADLINE = 5.0 if os.environ.get("CEMOE_SANITIZED") else 1.0  # seconds
 LATE = 0.4  # seconds; less than a rank waits for the others' lines
 LAST_STEP, LAST_LAYER = 3, 3
 # stage: the step and the layer it is hit in
 WHERE = {"start": (0, 0), "input": (0, 0), "load": (0, 0), "embed": (2, 0), "attention": (2, 1), "router": (2, 1), "plan": (2, 1),
          "dispatch": (2, 1), "affine": (2, 1), "experts": (2, 1), "combine": (2, 1), "logits": (2, LAST_LAYER), "agree": (2, LAST_LAYER),
          "end": (LAST_STEP, LAST_LAYER)}
-CASES = {"fail": list(WHERE), "stop": list(WHERE), "late": ["experts"], "hang": ["experts"], "kill": ["embed", "experts", "agree"]}
-QUICK_CASES = {"fail": ["router", "affine", "experts", "agree"], "stop": ["experts"], "kill": ["experts"]}
+USERS_STAGE = "router"  # where mpirun ends the others as it does for users, in two seconds
+KILL = ["embed", "experts", "agree"]
+ALL = {"fail": list(WHERE), "stop": list(WHERE), "late": ["experts"], "hang": ["experts"], "kill": KILL}
+# Ranks that meet in memory instead.
+SPLIT = {"fail": ["embed", "attention", "router", "affine", "dispatch", "experts", "combine", "logits"],
+         "stop": ["embed", "attention", "dispatch", "experts", "combine", "logits"], "kill": ["attention", "experts"]}
+# A deadline is of src/comm/exchange.c, which both transports have.
+CASES = {"quick": {"mpi": {"fail": ["load", "router", "affine", "experts", "agree"], "stop": ["load", "experts"], "late": ["experts"],
+                           "kill": ["experts"]},
+                   "ucx": {"fail": ["router", "experts"], "kill": ["experts"]},
+                   "ucx+split": {"fail": ["attention", "experts"], "stop": ["experts"], "kill": ["experts"]}},
+         "ci": {"mpi": ALL, "ucx": {"fail": list(WHERE), "kill": KILL}, "ucx+split": SPLIT},
+         "all": {"mpi": ALL, "ucx": ALL, "ucx+split": SPLIT}}
 LIVES_LONG = 60.0  # seconds: a deadline that must not be what ends the job
 
 
@@ -163,30 +175,29 @@ def run_case(program, kind, rank, stage):
     deadline = LIVES_LONG if kind in ("fail", "kill") else DEADLINE
     step, layer = WHERE[stage]
     fault = f"{'stop' if kind == 'late' else kind}:{rank}:{step}:{layer}:{stage}"
-    # "late" shows that the ranks wait for each other's lines: then mpirun must not.
-    settings = {"OMPI_MCA_odls_base_sigkill_timeout": "0"} if kind == "late" else {}
-    job = Job(*program, fault, deadline, f"stages-token-{os.getpid()}-{kind}-{stage}", **settings)
+    # mpirun wakes the others, waits and kills them. "late" shows that the ranks wait for each other's lines: mpirun must not.
+    seconds = "1" if stage == USERS_STAGE else "0"
+    job = Job(*program, fault, deadline, f"stages-token-{os.getpid()}-{kind}-{stage}.", OMPI_MCA_odls_base_sigkill_timeout=seconds)
     job.kind, job.deadline = kind, deadline
     if kind == "late":
         job.make_late((rank + 1) % RANKS)
     ended = job.wait()
     if job.process.returncode == 77:
-        sys.exit(77)
+        return 77
     wrong = [] if ended else ["processes were left"]
     wrong += CHECKS[kind](job, rank, stage)
-    print(f"{kind} of rank {rank} in {stage}: {'; '.join(wrong) or 'ok'} ({job.gone - job.began:.1f} s)", flush=True)
-    if wrong:
-        print(*(f"  {when - job.began:5.2f} {line}" for when, line in job.lines), sep="\n", flush=True)
+    lines = [f"{kind} of rank {rank} in {stage}: {'; '.join(wrong) or 'ok'} ({job.gone - job.began:.1f} s)"]
+    lines += [f"  {when - job.began:5.2f} {line}" for when, line in job.lines] if wrong else []
+    print("\n".join(lines), flush=True)
     return bool(wrong)
 
 
 def main(cemoe, model, transport, *chosen):
     cases = [tuple(case.split(":")) for case in chosen]
-    cases = cases or [(kind, stage) for kind, stages in (QUICK_CASES if QUICK else CASES).items() for stage in stages]
-    wrong = 0
-    for i, (kind, stage) in enumerate(cases):
-        wrong += run_case((cemoe, model, transport), kind, (i + 1) % RANKS, stage)
-    return wrong > 0
+    cases = cases or [(kind, stage) for kind, stages in CASES[RING][transport].items() for stage in stages]
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        codes = list(pool.map(lambda i: run_case((cemoe, model, transport), cases[i][0], (i + 1) % RANKS, cases[i][1]), range(len(cases))))
+    return 77 if 77 in codes else any(codes)
 
 
 if __name__ == "__main__":

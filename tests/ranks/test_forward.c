@@ -162,7 +162,7 @@ run_jobs(struct ce_transport *transport, void *context, struct ce_error *error)
 
 static int run_all(void **state)
 {
-    quick = getenv("CEMOE_QUICK") != NULL;
+    quick = getenv("CEMOE_SANITIZED") != NULL;
     ce_log_init(CE_LOG_WARN, 0);
     if (temporary_setup(state) != 0) {
         return -1;
