@@ -96,6 +96,12 @@ def give(user, *tops):
                 os.chown(path, user, user, follow_symlinks=False)
 
 
+def read_note(note):
+    """What a block printed, None where it did not run."""
+    streams = [pathlib.Path(f"{note}.{stream}") for stream in ("out", "err")]
+    return "".join(stream.read_text(errors="replace") for stream in streams) if streams[0].exists() else None
+
+
 class Pass:
     """The pages as one user runs them, in the checkout `root`, with notes of what was printed in `scratch`."""
 
@@ -126,8 +132,9 @@ class Pass:
         return block.text
 
     def script(self, page, blocks):
-        """One shell for the page. What a block prints goes to its note; `times` has when each began."""
-        lines = ["set -e", 'note() { echo "$EPOCHREALTIME $1 $2" >>' + f'{self.notes}/times; exec >"$2" 2>&1; }}']
+        """One shell for the page. What a block prints goes to two files, as mpirun may begin a line of one stream
+        in the middle of a line of the other; `times` has when each block began."""
+        lines = ["set -e", 'note() { echo "$EPOCHREALTIME $1 $2" >>' + f'{self.notes}/times; exec >"$2.out" 2>"$2.err"; }}']
         if self.state.exists():
             lines.append(f". {self.state}")
         for number, block in enumerate(blocks):
@@ -148,7 +155,7 @@ class Pass:
                               capture_output=True, text=True, check=False)
         times = [line.split() for line in (self.notes / "times").read_text().splitlines()]
         if done.returncode != 0:
-            printed = pathlib.Path(times[-1][2]).read_text(errors="replace")
+            printed = read_note(times[-1][2])
             sys.exit(f"failed: {times[-1][1]}: exit code {done.returncode}; it printed\n{printed}{done.stderr}")
         for (began, where, _), (ended, *_) in zip(times, times[1:]):
             print(f"{float(ended) - float(began):6.1f} s  {where}", flush=True)
@@ -165,8 +172,7 @@ class Pass:
                     sys.exit(f"failed: {block}: shown, but not printed:\n" + "\n".join(missing) +
                              f"\nprinted was\n{printed}")
             elif block.kind not in ("output", "file"):
-                note = self.note(page, number)
-                printed = note.read_text(errors="replace") if note.exists() else None
+                printed = read_note(self.note(page, number))
 
     def run(self):
         for page in pages.marked_pages():
