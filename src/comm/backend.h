@@ -18,6 +18,9 @@ extern const struct ce_transport_ops ce_transport_self;
 extern const struct ce_transport_ops ce_transport_mpi;
 extern const struct ce_transport_ops ce_transport_ucx;
 
+/* For what ranks tell each other before the caller's deadline counts. */
+#define CE_START_UP_MS 120000
+
 /* Fills a zeroed head. On failure ce_transport_fini is still to be called. */
 CE_MUST_CHECK enum ce_status ce_transport_init(struct ce_transport *transport,
                                                const struct ce_transport_ops *ops,

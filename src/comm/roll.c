@@ -208,46 +208,93 @@ static void look_at_all(struct ce_roll *roll, char *environment, uint64_t now_ns
     }
 }
 
-/* A rank whose process is gone is the launcher's to notice; at the end it is done. */
-static bool gives_sign(const struct ce_roll_rank *now, uint64_t ticks_before)
+static bool gives_sign(const struct ce_roll *roll, const struct ce_roll_rank *now)
 {
-    return now->process == 0 ||
-           (!now->stopped && (now->waits || now->ticks != ticks_before));
+    if (now->process == 0) {
+        return !roll->none_may_end;
+    }
+    return !now->stopped && (now->waits || now->ticks != now->before);
+}
+
+static bool sees_itself(const struct ce_roll *roll)
+{
+    int rank;
+    int ranks;
+
+    ce_transport_launcher(&rank, &ranks);
+    const struct ce_roll_rank *own = find_rank(roll, rank);
+    return own != NULL && own->process != 0;
+}
+
+/* All ranks of the job, if they are on this host. */
+static void expect_all(struct ce_roll *roll, uint64_t now_ns)
+{
+    const char *here = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+    int rank;
+    int ranks;
+
+    ce_transport_launcher(&rank, &ranks);
+    if (here == NULL || strtol(here, NULL, 10) != ranks) {
+        return;
+    }
+    for (rank = 0; rank < ranks; rank++) {
+        (void)add_rank(roll, &(struct ce_roll_rank){.rank = rank}, now_ns);
+    }
+}
+
+static size_t judge(struct ce_roll *roll, uint64_t now_ns)
+{
+    size_t missing = 0;
+
+    for (size_t i = 0; i < roll->count; i++) {
+        struct ce_roll_rank *rank = &roll->rank[i];
+
+        if (gives_sign(roll, rank)) {
+            ce_patience_begin_at(&rank->silent, roll->deadline_ms, now_ns);
+        }
+        rank->missing = ce_patience_is_over_at(&rank->silent, now_ns);
+        missing += rank->missing;
+    }
+    return missing;
+}
+
+static void forget_processes(struct ce_roll *roll)
+{
+    for (size_t i = 0; i < roll->count; i++) {
+        struct ce_roll_rank *rank = &roll->rank[i];
+
+        rank->before = rank->ticks;
+        rank->process = 0;
+        rank->waits = false;
+        rank->stopped = false;
+        rank->ticks = 0;
+    }
 }
 
 size_t ce_roll_look(struct ce_roll *roll, uint64_t now_ns)
 {
     char *environment = malloc(MOST_ENVIRONMENT);
-    uint64_t *before = calloc(roll->count + 1, sizeof(before[0]));
-    const size_t known = roll->count;
-    size_t missing = 0;
 
-    if (environment != NULL && before != NULL && ce_launcher_rank_variable() != NULL) {
-        for (size_t i = 0; i < known; i++) {
-            before[i] = roll->rank[i].ticks;
-            roll->rank[i].process = 0;
-            roll->rank[i].waits = false;
-            roll->rank[i].ticks = 0;
-        }
-        look_at_all(roll, environment, now_ns);
-        for (size_t i = 0; i < roll->count; i++) {
-            struct ce_roll_rank *rank = &roll->rank[i];
-
-            if (gives_sign(rank, i < known ? before[i] : rank->ticks + 1)) {
-                ce_patience_begin_at(&rank->silent, roll->deadline_ms, now_ns);
-            }
-            rank->missing = ce_patience_is_over_at(&rank->silent, now_ns);
-            missing += rank->missing;
-        }
+    if (environment == NULL || ce_launcher_rank_variable() == NULL) {
+        free(environment);
+        return 0;
     }
+    if (roll->count == 0 && roll->none_may_end) {
+        expect_all(roll, now_ns);
+    }
+    forget_processes(roll);
+    look_at_all(roll, environment, now_ns);
     free(environment);
-    free(before);
-    return missing;
+    return sees_itself(roll) ? judge(roll, now_ns) : 0;
 }
 
-void ce_roll_init(struct ce_roll *roll, const char *proc, uint64_t deadline_ms)
+void ce_roll_init(struct ce_roll *roll,
+                  const char *proc,
+                  uint64_t deadline_ms,
+                  bool none_may_end)
 {
-    *roll = (struct ce_roll){.proc = proc, .deadline_ms = deadline_ms};
+    *roll = (struct ce_roll){
+        .proc = proc, .deadline_ms = deadline_ms, .none_may_end = none_may_end};
 }
 
 void ce_roll_fini(struct ce_roll *roll)
@@ -257,6 +304,28 @@ void ce_roll_fini(struct ce_roll *roll)
 }
 
 #define NAMED_RANKS 4 /* whose texts fit */
+
+static size_t describe_rank(char *text,
+                            size_t size,
+                            const struct ce_roll_rank *rank,
+                            bool others_before)
+{
+    const char *comma = others_before ? ", " : "";
+
+    if (rank->process == 0) {
+        return (size_t)snprintf(
+            text, size, "%srank %d (which has no process)", comma, rank->rank);
+    }
+    return (size_t)snprintf(text,
+                            size,
+                            "%srank %d (process %ld%s%s%s)",
+                            comma,
+                            rank->rank,
+                            rank->process,
+                            rank->stopped ? " is stopped" : ", ",
+                            rank->stopped ? "" : rank->name,
+                            rank->stopped ? "" : ", has not come so far");
+}
 
 void ce_roll_describe(const struct ce_roll *roll, char *text)
 {
@@ -276,15 +345,7 @@ void ce_roll_describe(const struct ce_roll *roll, char *text)
             more++;
             continue;
         }
-        used += (size_t)snprintf(text + used,
-                                 size - used,
-                                 "%srank %d (process %ld%s%s%s)",
-                                 named++ == 0 ? "" : ", ",
-                                 rank->rank,
-                                 rank->process,
-                                 rank->stopped ? " is stopped" : ", ",
-                                 rank->stopped ? "" : rank->name,
-                                 rank->stopped ? "" : ", has not come so far");
+        used += describe_rank(text + used, size - used, rank, named++ > 0);
     }
     if (more > 0) {
         (void)snprintf(text + used, size - used, " and %d more", more);

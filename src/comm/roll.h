@@ -23,9 +23,10 @@ struct ce_roll_rank {
     long
         process; /* of several with the same rank, the one that waits, or one of them */
     bool waits;  /* it has come to where we are */
-    bool stopped;   /* by a signal, of a debugger or not */
-    uint64_t ticks; /* of the processor that it has used */
-    char name[16];  /* of the program: a rank may still be its wrapper script */
+    bool stopped;    /* by a signal, of a debugger or not */
+    uint64_t ticks;  /* of the processor that it has used */
+    uint64_t before; /* the same at the last look */
+    char name[16];   /* of the program: a rank may still be its wrapper script */
     struct ce_patience silent; /* since it last gave a sign: moved on, or waits */
     bool missing;              /* no sign within the deadline */
 };
@@ -33,16 +34,23 @@ struct ce_roll_rank {
 struct ce_roll {
     const char *proc; /* "/proc" but in tests */
     uint64_t deadline_ms;
+    bool none_may_end;         /* a rank without a process is missing, too */
     struct ce_roll_rank *rank; /* [count], those that were ever seen */
     size_t count;
 };
 
-void ce_roll_init(struct ce_roll *roll, const char *proc, uint64_t deadline_ms);
+/* `none_may_end`: a rank that ends now leaves the others waiting, as one that only
+ * printed its help. Where all ranks are on this host, one that was never seen counts,
+ * too. */
+void ce_roll_init(struct ce_roll *roll,
+                  const char *proc,
+                  uint64_t deadline_ms,
+                  bool none_may_end);
 void ce_roll_fini(struct ce_roll *roll); /* accepts a zeroed object */
 
 /* Looks at the processes at `now_ns`, to be called again and again; the number of ranks
  * of this host that have given no sign for the deadline. 0 where the launcher says too
- * little or the system does not show processes. */
+ * little or the system does not show even our own process. */
 size_t ce_roll_look(struct ce_roll *roll, uint64_t now_ns);
 
 /* "rank 2 (process 4711 is stopped), rank 5 (process 4714, bash, has not come so far)"

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "comm/backend.h"
 #include "comm/collective.h"
+#include "comm/introduce.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,9 +50,35 @@ static void note_reason(struct ce_transport *t, const char *reason, const char *
     (void)snprintf(t->reason, sizeof(t->reason), "%s%.100s", reason, detail);
 }
 
+/* All ranks of a launched job meet over MPI first, and find out whether they want the
+ * same. *t is NULL or works after a failure, as after that of a back-end. */
+static enum ce_status start_launched(struct ce_transport **t,
+                                     const struct ce_transport_ops *ops,
+                                     const char *name,
+                                     uint64_t deadline_ms,
+                                     struct ce_error *err)
+{
+    enum ce_status status = ce_transport_mpi.create(t, err);
+
+    if (status != CE_OK) {
+        return status;
+    }
+    (*t)->deadline_ms = CE_START_UP_MS;
+    (*t)->activity.stage = "start";
+    status = ce_introduce(*t, name, deadline_ms, err);
+    (*t)->activity.stage = NULL;
+    if (status != CE_OK) {
+        ce_transport_destroy(*t);
+        *t = NULL;
+        return status;
+    }
+    return ops == &ce_transport_mpi ? CE_OK : ops->create(t, err);
+}
+
 /* ucx, which is at least as fast as mpi (bench/exchange), or mpi where UCX finds no way
  * between the ranks; self for a process that nothing has launched. */
-static enum ce_status create_auto(struct ce_transport **transport, struct ce_error *err)
+static enum ce_status
+create_auto(struct ce_transport **transport, uint64_t deadline_ms, struct ce_error *err)
 {
     if (!ce_launcher_speaks_mpi()) {
         enum ce_status status = ce_transport_self.create(transport, err);
@@ -61,7 +88,8 @@ static enum ce_status create_auto(struct ce_transport **transport, struct ce_err
         }
         return status;
     }
-    enum ce_status status = ce_transport_ucx.create(transport, err);
+    enum ce_status status =
+        start_launched(transport, &ce_transport_ucx, "auto", deadline_ms, err);
     if (*transport == NULL) {
         return status;
     }
@@ -73,10 +101,13 @@ static enum ce_status create_auto(struct ce_transport **transport, struct ce_err
     return CE_OK;
 }
 
-static enum ce_status
-create_named(struct ce_transport **transport, const char *name, struct ce_error *err)
+static enum ce_status create_named(struct ce_transport **transport,
+                                   const char *name,
+                                   uint64_t deadline_ms,
+                                   struct ce_error *err)
 {
     const struct ce_transport_ops *ops = find_transport(name);
+    enum ce_status status = CE_OK;
 
     if (ops == NULL) {
         return ce_fail(err,
@@ -84,7 +115,11 @@ create_named(struct ce_transport **transport, const char *name, struct ce_error 
                        "there is no transport '%s', only auto, self, mpi, ucx",
                        name);
     }
-    enum ce_status status = ops->create(transport, err);
+    if (ops == &ce_transport_self) {
+        status = ops->create(transport, err);
+    } else {
+        status = start_launched(transport, ops, name, deadline_ms, err);
+    }
     if (status == CE_OK) {
         note_reason(*transport, "asked for", "");
     } else { /* what would work instead was not asked for */
@@ -103,9 +138,9 @@ enum ce_status ce_transport_create(struct ce_transport **transport,
 
     *transport = NULL;
     if (strcmp(name, "auto") == 0) {
-        status = create_auto(transport, err);
+        status = create_auto(transport, deadline_ms, err);
     } else {
-        status = create_named(transport, name, err);
+        status = create_named(transport, name, deadline_ms, err);
     }
     if (status == CE_OK) {
         ce_transport_begin(*transport, deadline_ms);

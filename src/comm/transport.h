@@ -91,9 +91,10 @@ struct ce_transport; /* common head, then the back-end's own state */
 struct ce_transport_ops {
     const char *name;
     bool one_process; /* the ranks are threads: what one has mapped all see */
-    /* Joins the job and allocates the transport (see backend.h). When it fails, *t may
-     * be a transport that works instead, the same on all ranks; else NULL. Collective.
-     */
+    /* Joins the job and allocates the transport (see backend.h). For ucx *t is at first
+     * the transport over which the ranks have met, which is then part of it. When it
+     * fails, *t may be a transport that works instead, the same on all ranks; else
+     * NULL. Collective. */
     enum ce_status (*create)(struct ce_transport **t, struct ce_error *err);
     /* Memory to receive messages of size[slot], and taking it; NULL where none is
      * needed. Collective. */

@@ -469,8 +469,6 @@ static enum ce_status allocate(struct ucx_transport *ucx, struct ce_error *err)
     return CE_OK;
 }
 
-#define START_UP_MS 120000
-
 /* Until the caller says how large its messages are. */
 static const struct ce_message_size first_sizes[CE_SLOT_COUNT] = {
     {128 << 10, 128 << 10}, {128 << 10, 128 << 10}, {16 << 10, 16 << 10}};
@@ -499,7 +497,7 @@ static enum ce_status join(struct ucx_transport *ucx, struct ce_error *err)
 {
     struct ce_transport *mpi = ucx->bootstrap;
 
-    mpi->deadline_ms = ucx->head.deadline_ms = START_UP_MS;
+    mpi->deadline_ms = ucx->head.deadline_ms = CE_START_UP_MS;
     mpi->activity.stage = ucx->head.activity.stage = "start";
     enum ce_status status =
         ce_transport_init(&ucx->head, &ce_transport_ucx, mpi->rank, mpi->ranks, err);
@@ -510,22 +508,25 @@ static enum ce_status join(struct ucx_transport *ucx, struct ce_error *err)
     return status == CE_OK ? ucx_connect(ucx, err) : status;
 }
 
+/* The ranks have met over *out. */
 static enum ce_status ucx_create(struct ce_transport **out, struct ce_error *err)
 {
     struct ucx_transport *ucx = calloc(1, sizeof(*ucx));
 
     if (ucx == NULL) {
+        (*out)->failed = true; /* the others are not told */
+        ce_transport_destroy(*out);
+        *out = NULL;
         return ce_fail(err, CE_ERR_NOMEM, "no memory for a transport");
     }
-    enum ce_status status = ce_transport_mpi.create(&ucx->bootstrap, err);
-    if (status == CE_OK) {
-        status = join(ucx, err);
-        if (status != CE_OK && !ucx->bootstrap->failed) {
-            ucx->bootstrap->activity.stage = NULL;
-            ucx->bootstrap->serve = NULL; /* there is no worker any more */
-            *out = ucx->bootstrap;
-            ucx->bootstrap = NULL;
-        }
+    ucx->bootstrap = *out;
+    *out = NULL;
+    enum ce_status status = join(ucx, err);
+    if (status != CE_OK && !ucx->bootstrap->failed) {
+        ucx->bootstrap->activity.stage = NULL;
+        ucx->bootstrap->serve = NULL; /* there is no worker any more */
+        *out = ucx->bootstrap;
+        ucx->bootstrap = NULL;
     }
     if (status == CE_OK) {
         status = greet(ucx, err);

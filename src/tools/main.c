@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static int run_man(const void *values)
@@ -127,6 +128,21 @@ static int usage_error(const struct ce_error *err)
     return CE_EXIT_USAGE;
 }
 
+/* A usage that is wrong on all ranks is said by the first, and ends them all. One that
+ * is still here after a moment was given options of its own. */
+static void speak_late(const struct ce_error *err)
+{
+    const struct timespec moment = {.tv_sec = 1};
+
+    if (!ce_log_is_speaker()) {
+        (void)nanosleep(&moment, NULL);
+        ce_log(CE_LOG_ERROR,
+               "%s",
+               err->text[0] != '\0' ? err->text
+                                    : "wrong usage: were all ranks given the same?");
+    }
+}
+
 static int print_request(const struct ce_command_line *line)
 {
     if (ce_log_is_speaker() && line->request == CE_REQUEST_VERSION) {
@@ -183,6 +199,9 @@ int main(int argc, char **argv)
             start_with_better_blas(argv);
         }
         code = line.command->run(line.values);
+    }
+    if (code == CE_EXIT_USAGE) {
+        speak_late(&err);
     }
     ce_command_line_free(&line);
     return close_results(code);

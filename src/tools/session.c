@@ -4,7 +4,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "comm/collective.h"
+#include "comm/hello.h"
 #include "tools/test_fault.h"
 #include "tools/watch.h"
 
@@ -130,7 +132,7 @@ static void watch(const struct ce_session *session, const char *stage, uint64_t 
 
 static enum ce_status start_transport(struct ce_session *session, struct ce_error *err)
 {
-    const struct ce_activity now = {.stage = "start"};
+    const struct ce_activity now = {.stage = CE_WATCH_START};
     int rank;
     int ranks;
 
@@ -147,6 +149,23 @@ static enum ce_status start_transport(struct ce_session *session, struct ce_erro
     return status;
 }
 
+/* Ranks that run other commands would take each other's messages for their own. */
+static enum ce_status compare_commands(const struct ce_session *session,
+                                       struct ce_error *err)
+{
+    char host[64] = "";
+    char hosts[64];
+    char command[64];
+    const struct ce_hello hello = {
+        .version = CE_VERSION, .options = command, .host = host};
+    int lowest = 0;
+
+    (void)gethostname(host, sizeof(host) - 1);
+    (void)snprintf(command, sizeof(command), "command=%s\n", session->command);
+    return ce_hello_exchange(
+        session->transport, &hello, &lowest, hosts, sizeof(hosts), err);
+}
+
 enum ce_status ce_session_open(struct ce_session *session,
                                const char *command,
                                const struct ce_run_values *run,
@@ -158,6 +177,9 @@ enum ce_status ce_session_open(struct ce_session *session,
     status = start_transport(session, err);
     if (status == CE_OK) {
         ce_log_init(chosen_level(run), session->transport->rank);
+        status = compare_commands(session, err);
+    }
+    if (status == CE_OK) {
         ce_test_fault_install(session->transport);
     }
     return status;
@@ -244,7 +266,8 @@ int ce_session_close(struct ce_session *session,
     }
     if (transport != NULL ? transport->failed : status == CE_ERR_TIMEOUT) {
         end_apart(session, &own);
-    } else if (status != CE_OK && (ce_log_is_speaker() || transport == NULL)) {
+    } else if (status != CE_OK && (ce_log_is_speaker() ||
+                                   (transport == NULL && status != CE_ERR_MISMATCH))) {
         ce_log(CE_LOG_ERROR, "%s: %s", session->command, own.text);
     }
     ce_engine_destroy(session->engine);

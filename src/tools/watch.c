@@ -106,7 +106,8 @@ static void *keep_watch(void *unused)
     struct ce_roll roll;
 
     (void)unused;
-    ce_roll_init(&roll, "/proc", watch.deadline_ms);
+    ce_roll_init(
+        &roll, "/proc", watch.deadline_ms, strcmp(watch.stage, CE_WATCH_START) == 0);
     while (!is_over_within(watch.deadline_ms / LOOKS + 1)) {
         look(&roll);
     }

@@ -16,6 +16,9 @@
 
 #include <stdint.h>
 
+/* The stage in which no rank may end. */
+#define CE_WATCH_START "start"
+
 /* Begins to watch over `stage` of `command`, both literals; one at a time. It may take
  * `factor` deadlines when nobody is seen to be missing, for ever with 0. Does nothing
  * for a deadline of 0 ms and for a rank alone. Errors: CE_ERR_NOMEM when there is no

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Deadlines count the time in which a rank could have heard from the others, and no other."""
+"""No silent hang: ranks that do not want the same say so at once, and deadlines count the time in which a rank could have heard."""
 
 import os
 import pathlib
@@ -64,6 +64,38 @@ class Jobs(cemoe.TestCase):
         out, err = job.communicate(b"typed late", timeout=cemoe.SECONDS)
         self.assertEqual(job.returncode, 0, err.decode())
         self.assertIn(b"typed late", out)
+
+
+class DifferentRanks(cemoe.TestCase):
+    """Rank 1 is given another line than rank 0."""
+
+    GENERATE = ("generate", "--model", cemoe.MODEL, "--prompt", "hi", "--max-tokens", 2, "--quiet")
+
+    def both(self, first, second):
+        began = time.monotonic()
+        command = [cemoe.MPIRUN, 1, cemoe.BINARY, *first, ":", "-n", 1, cemoe.BINARY, *second]
+        done = cemoe.Run(subprocess.run([*map(str, command)], stdin=subprocess.DEVNULL, capture_output=True, env=cemoe.environment({}),
+                                        timeout=cemoe.SECONDS + 30, check=False))
+        self.assertNotEqual(done.code, 0)
+        self.assertLess(time.monotonic() - began, 30)
+        self.assertEqual(len(done.ours), 1, done.err)
+        return done.ours[0]
+
+    def test_transports_and_deadlines_are_named(self):
+        line = self.both([*self.GENERATE, "--transport", "mpi"], [*self.GENERATE, "--transport", "ucx"])
+        self.assertRegex(line, r"^cemoe: error: generate: rank 1 \(.+\) was given transport ucx, rank 0 \(.+\) mpi: all ranks need the same$")
+
+    def test_commands_are_named(self):
+        line = self.both(self.GENERATE, ["score", "--model", cemoe.MODEL, "--file", cemoe.MODEL / "eval/math.txt"])
+        self.assertIn("rank 1 has command=score, rank 0 has generate", line)
+
+    def test_a_rank_that_ends_before_it_comes_is_named(self):
+        line = self.both([*self.GENERATE, "--deadline-ms", 1000], ["--help"])
+        self.assertRegex(line, r"rank 0: stage start: on .+: no sign after 1000 ms from rank 1 \(which has no process\)")
+
+    def test_wrong_usage_of_one_rank_is_said_by_that_rank(self):
+        line = self.both(self.GENERATE, [*self.GENERATE, "--none-such"])
+        self.assertIn("cemoe[rank 1]: error: cemoe generate: unknown option --none-such", line)
 
 
 if __name__ == "__main__":
