@@ -10,9 +10,18 @@ cd "$(dirname "$0")/.."
 prompt=${1:-Question: A farmer has 3 fields}
 
 deploy/install-deps.sh
+for folder in . build build/release; do
+    if [ -e "$folder" ] && [ ! -w "$folder" ]; then
+        echo "$0: $(cd "$folder" && pwd) belongs to $(stat -c %U "$folder"), who must run this, or give it to you" >&2
+        exit 1
+    fi
+done
 {
-    # A tree that is configured already keeps what it was configured with.
-    [ -f build/release/build.ninja ] || cmake --preset release
+    # A tree that was configured here keeps what it was configured with.
+    if [ ! -f build/release/build.ninja ] ||
+        ! grep -Fqx "CMAKE_HOME_DIRECTORY:INTERNAL=$(pwd -P)" build/release/CMakeCache.txt; then
+        cmake --preset release
+    fi
     cmake --build --preset release --target cemoe
 } >&2
 

@@ -25,6 +25,7 @@ import cluster  # noqa: E402
 
 NOBODY = 65534
 SECONDS = 280  # for a whole pass
+MAPPED = "CEMOE_TEST_MAPPED"  # user and group of who started it, once it runs as root of a namespace of theirs
 # Tests share the cores: who waits must not spin.
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8",
                "OMP_WAIT_POLICY": "passive"}
@@ -56,12 +57,9 @@ def ignored(build):
     return ignore
 
 
-def copy_checkout(copy, build):
-    shutil.copytree(ROOT, copy, symlinks=True, ignore=ignored(build))
-
-
-def copy_build(copy, build):
+def copy_tree(copy, build):
     """Times stay, so that nothing is built again but the program and what is made by it."""
+    shutil.copytree(ROOT, copy, symlinks=True, ignore=ignored(build))
     folder = copy / build.relative_to(ROOT)
     shutil.copytree(build, folder, symlinks=True, ignore=ignored(build))
     for made in ("cemoe", "cemoe.1", "cemoe.bash"):
@@ -75,8 +73,7 @@ def mount(*arguments):
 def stand_in(build):
     """Puts a copy where the original is, in the mounts of this process, with an empty /tmp and /run."""
     copy = pathlib.Path(os.environ["TMPDIR"]) / "copy"
-    copy_checkout(copy, build)
-    copy_build(copy, build)
+    copy_tree(copy, build)
     mount("--bind", copy, "/mnt")
     mount("-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/tmp")
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
@@ -103,11 +100,11 @@ def read_note(note):
 
 
 class Pass:
-    """The pages as one user runs them, in the checkout `root`, with notes of what was printed in `scratch`."""
+    """The pages as one user runs them, with notes of what was printed in `scratch`."""
 
-    def __init__(self, user, root, scratch):
+    def __init__(self, user, scratch):
         self.user = user
-        self.root = root
+        self.become = []  # what a shell of that user is started with
         self.home = scratch / "home"
         self.notes = scratch / "notes"
         self.home.mkdir()
@@ -148,9 +145,7 @@ class Pass:
         if not any(map(self.runs, blocks)):
             return
         (self.notes / "times").unlink(missing_ok=True)
-        become = [] if self.user == os.geteuid() else ["setpriv", f"--reuid={self.user}", f"--regid={self.user}",
-                                                       "--clear-groups"]
-        done = subprocess.run([*become, "bash", "-c", self.script(page, blocks)], cwd=self.root,
+        done = subprocess.run([*self.become, "bash", "-c", self.script(page, blocks)], cwd=ROOT,
                               env={**ENVIRONMENT, "HOME": str(self.home)}, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, check=False)
         times = [line.split() for line in (self.notes / "times").read_text().splitlines()]
@@ -180,27 +175,40 @@ class Pass:
         print(f"{self.count} blocks ran as user {self.user}")
 
 
+def run_mapped():
+    """Runs this program again as what is root in a namespace of ours alone, so that we may mount there."""
+    command = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if (probe := subprocess.run([*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, text=True,
+                                check=False)).returncode != 0:
+        print(f"skipped: the kernel refuses: {probe.stderr.strip()}")
+        sys.exit(cluster.testbed.SKIPPED)
+    with tempfile.TemporaryDirectory() as folder:
+        sys.exit(subprocess.run([*command, sys.executable, "-B", *sys.argv], check=False, timeout=SECONDS,
+                                env={**os.environ, "TMPDIR": folder, MAPPED: f"{os.geteuid()} {os.getegid()}"}).returncode)
+
+
 def run_user(build):
-    if os.geteuid() == 0:
+    """As nobody where root starts it; anybody else is an ordinary user already."""
+    mapped = os.environ.get(MAPPED, "").split()
+    if os.geteuid() != 0:
+        run_mapped()
+    if not mapped:
         cluster.testbed.run_apart(SECONDS)
-        stand_in(build)
-        one = Pass(NOBODY, ROOT, pathlib.Path(tempfile.mkdtemp()))
+    stand_in(build)
+    one = Pass(int(mapped[0]) if mapped else NOBODY, pathlib.Path(tempfile.mkdtemp()))
+    if mapped:
+        one.become = ["unshare", "--user", f"--map-user={mapped[0]}", f"--map-group={mapped[1]}"]
+    else:
+        one.become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
         give(NOBODY, ROOT, one.home.parent)
-        one.run()
-        return
-    # Nobody else can be imitated; who builds here is an ordinary user, and the build tree is theirs.
-    with tempfile.TemporaryDirectory() as scratch:
-        root = pathlib.Path(scratch, "checkout")
-        copy_checkout(root, build)
-        (root / "build").symlink_to(ROOT / "build")
-        Pass(os.geteuid(), root, pathlib.Path(scratch)).run()
+    one.run()
 
 
 def run_root(build):
     cluster.run_apart(SECONDS)
     stand_in(build)
     with cluster.Cluster():
-        Pass(0, ROOT, pathlib.Path(tempfile.mkdtemp())).run()
+        Pass(0, pathlib.Path(tempfile.mkdtemp())).run()
 
 
 def main(case, build=""):
