@@ -85,6 +85,9 @@ enum ce_status ce_file_map_descriptor(struct ce_file_map *map,
     }
     enum ce_status status = check_regular(&info, path, err);
 
+    if (status == CE_OK) {
+        status = ce_file_stamp_descriptor(&map->stamp, fd, path, err);
+    }
     if (status != CE_OK || info.st_size == 0) {
         return status;
     }
@@ -94,7 +97,8 @@ enum ce_status ce_file_map_descriptor(struct ce_file_map *map,
     if (data == MAP_FAILED) {
         return ce_fail(err, CE_ERR_IO, "%s: cannot map: %s", path, strerror(errno));
     }
-    *map = (struct ce_file_map){.data = data, .bytes = bytes};
+    map->data = data;
+    map->bytes = bytes;
     return CE_OK;
 }
 

@@ -3,6 +3,7 @@
 #ifndef CE_BASE_FILE_H
 #define CE_BASE_FILE_H
 
+#include "base/file_stamp.h"
 #include "base/status.h"
 
 #include <stdbool.h>
@@ -12,6 +13,7 @@
 struct ce_file_map {
     const unsigned char *data; /* NULL when empty */
     size_t bytes;
+    struct ce_file_stamp stamp; /* of the file when it was mapped */
 };
 
 /* Opens a regular file and never waits: the writer that a FIFO has not, a device that

@@ -272,7 +272,7 @@ ce_compressed_file_write_entries(const char *path,
         return ce_fail(err, CE_ERR_NOMEM, "%s: no memory for its metadata", path);
     }
     (void)snprintf(n_ce, sizeof(n_ce), "%zu", facts->n_ce);
-    (void)snprintf(model, sizeof(model), "%016" PRIx64, facts->fingerprint);
+    (void)snprintf(model, sizeof(model), "%016" PRIx64, facts->model);
     metadata[0] = (struct ce_safetensors_text){"format", CE_COMPRESSED_FORMAT};
     metadata[1] = (struct ce_safetensors_text){"version", CE_COMPRESSED_VERSION};
     metadata[2] = (struct ce_safetensors_text){"kind", ce_compressed_kind_name(kind)};

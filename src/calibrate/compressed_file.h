@@ -22,7 +22,7 @@ struct ce_compressed_file; /* what is to be written */
 /* Of the file's metadata. */
 struct ce_compressed_file_facts {
     size_t n_ce;
-    uint64_t fingerprint; /* of the model */
+    uint64_t model; /* identity of the one it was made for (engine/engine.h) */
     const struct ce_safetensors_text
         *provenance; /* where it comes from, in any words */
     size_t provenance_count;

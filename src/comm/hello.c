@@ -146,11 +146,13 @@ static enum ce_status compare_options(const Cemoe__Hello *a,
         }
         return ce_fail(err,
                        CE_ERR_MISMATCH,
-                       "rank %d has %.80s=%.80s, rank %d has %s%.80s",
+                       "rank %d (%.60s) has %.80s=%.80s, rank %d (%.60s) has %s%.80s",
                        rank_a,
+                       a->hostname,
                        mine->name,
                        mine->value,
                        rank_b,
+                       b->hostname,
                        other != NULL ? "" : "no such option",
                        other != NULL ? other->value : "");
     }
@@ -165,9 +167,11 @@ static enum ce_status compare_with_first(const Cemoe__Hello *hello,
     if (strcmp(hello->version, first->version) != 0) {
         return ce_fail(err,
                        CE_ERR_MISMATCH,
-                       "rank %d runs version %.80s, rank 0 runs %.80s",
+                       "rank %d (%.60s) runs version %.80s, rank 0 (%.60s) runs %.80s",
                        rank,
+                       hello->hostname,
                        hello->version,
+                       first->hostname,
                        first->version);
     }
     enum ce_status status = compare_options(hello, rank, first, 0, err);
@@ -177,11 +181,14 @@ static enum ce_status compare_with_first(const Cemoe__Hello *hello,
     if (status == CE_OK && hello->config_hash != first->config_hash) {
         status = ce_fail(err,
                          CE_ERR_MISMATCH,
-                         "rank %d read a model configuration with hash %016" PRIx64
-                         ", rank 0 one with %016" PRIx64
+                         "rank %d (%.60s) read a config.json, or a "
+                         "generation_config.json, with hash %016" PRIx64
+                         ", rank 0 (%.60s) one with %016" PRIx64
                          ": do all ranks see the same model directory?",
                          rank,
+                         hello->hostname,
                          hello->config_hash,
+                         first->hostname,
                          first->config_hash);
     }
     return status;

@@ -17,7 +17,7 @@ struct ce_hello {
 #define CE_HELLO_MAX_OPTIONS 64
 
 /* Compares all ranks with rank 0. CE_ERR_MISMATCH, with the same text on all
- * ranks, names the first rank that differs, the field and both values.
+ * ranks, names the first rank that differs, both hosts, the field and both values.
  * *lowest_isa is what all ranks can run. `summary`, for the log, names hosts,
  * ranks and threads, cut to `size`: "3 ranks: alpha 0-1 (4 threads each), ...".
  * Ranks: collective, also for a rank whose own hello is not valid (CE_ERR_ARG). */

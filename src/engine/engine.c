@@ -10,6 +10,7 @@
 #include "base/version.h"
 #include "comm/collective.h"
 #include "comm/hello.h"
+#include "engine/engine_identity.h"
 #include "moe/placement_file.h"
 
 #include <inttypes.h>
@@ -30,6 +31,8 @@ struct loading {
     struct ce_safetensors tables;
     unsigned char *owned;
     struct ce_weights_request request;
+    char *files; /* the small ones of the model, described for the comparison */
+    struct ce_identity identity; /* of what this rank reads */
 };
 
 void ce_engine_options_init(struct ce_engine_options *options)
@@ -95,10 +98,17 @@ static enum ce_status open_files(struct ce_engine *engine,
     enum ce_status status = check_options(options, err);
 
     if (status == CE_OK) {
+        status = ce_engine_watch_files(engine, options, err);
+    }
+    if (status == CE_OK) {
         status = ce_config_load(&engine->config, options->model, err);
     }
     if (status == CE_OK) {
         status = ce_isa_choose(&engine->isa, err);
+    }
+    if (status == CE_OK) {
+        status = ce_engine_describe_files(
+            &loading->files, ce_kernels_get(engine->isa), options->model, err);
     }
     if (status == CE_OK) {
         status = ce_engine_open_weights(
@@ -149,31 +159,31 @@ static char *describe_job(const struct ce_engine *engine,
                           const struct loading *loading)
 {
     char *text = NULL;
-    int length = asprintf(
-        &text,
-        "compressed=%zu\nmain-experts=%zu\nstep-tokens=%zu\nwire=%s\n"
-        "combine=%s\nkv=%s\nexpert-split=%s\nstep-logits=%zu\n"
-        "placement=%s (%016" PRIx64 ")\n"
-        "weights=%s\ndense-weights=%s\ndummy=%s\nseed=%" PRIu64 "\ntensors=%016" PRIx64
-        "\ncompressed-experts=%016" PRIx64 "\n%s",
-        engine->compressed,
-        engine->mains,
-        options->step_tokens,
-        ce_wire_name(engine->wire),
-        ce_combine_name(engine->combine),
-        ce_kv_dtype_name(engine->kv),
-        ce_expert_split_name(engine->split),
-        engine->split == CE_EXPERT_SPLIT_NODE ? options->step_logits : 0,
-        engine->placement.name,
-        ce_placement_hash(&engine->placement),
-        ce_weight_format_name(engine->formats.experts),
-        ce_weight_format_name(engine->formats.dense),
-        options->dummy_weights ? "yes" : "no",
-        options->dummy_weights ? options->dummy_seed : 0,
-        loading->packed.path != NULL ? loading->packed.hash
-                                     : ce_checkpoint_hash(&loading->checkpoint),
-        ce_safetensors_hash(&loading->tables, true),
-        options->job != NULL ? options->job : "");
+    int length =
+        asprintf(&text,
+                 "compressed=%zu\nmain-experts=%zu\nstep-tokens=%zu\nwire=%s\n"
+                 "combine=%s\nkv=%s\nexpert-split=%s\nstep-logits=%zu\n"
+                 "placement=%s (%016" PRIx64 ")\n"
+                 "weights=%s\ndense-weights=%s\ndummy=%s\nseed=%" PRIu64 "\npacked=%s\n"
+                 "compressed-experts=%016" PRIx64 "\n%s%s",
+                 engine->compressed,
+                 engine->mains,
+                 options->step_tokens,
+                 ce_wire_name(engine->wire),
+                 ce_combine_name(engine->combine),
+                 ce_kv_dtype_name(engine->kv),
+                 ce_expert_split_name(engine->split),
+                 engine->split == CE_EXPERT_SPLIT_NODE ? options->step_logits : 0,
+                 engine->placement.name,
+                 ce_placement_hash(&engine->placement),
+                 ce_weight_format_name(engine->formats.experts),
+                 ce_weight_format_name(engine->formats.dense),
+                 options->dummy_weights ? "yes" : "no",
+                 options->dummy_weights ? options->dummy_seed : 0,
+                 loading->packed.path != NULL ? "yes" : "no",
+                 ce_safetensors_checksum(&loading->tables, ce_kernels_get(engine->isa)),
+                 loading->files,
+                 options->job != NULL ? options->job : "");
 
     return length < 0 ? NULL : text;
 }
@@ -256,7 +266,9 @@ static enum ce_status plan_weights(struct ce_engine *engine,
         .formats = engine->formats,
         .want_compressed = options->switchable || (engine->compressed > 0 &&
                                                    options->compressed_experts == NULL),
-        .map = options->map_weights};
+        .map = options->map_weights,
+        .identity = options->dummy_weights ? NULL : &loading->identity,
+        .kernels = engine->kernels};
     if (options->dummy_weights) {
         return ce_weights_plan_dummy(plan,
                                      &engine->config,
@@ -268,28 +280,41 @@ static enum ce_status plan_weights(struct ce_engine *engine,
     return ce_weights_plan(plan, &loading->request, err);
 }
 
-/* Phase 4: the memory and the bytes. */
-static enum ce_status load(struct ce_engine *engine,
-                           const struct ce_engine_options *options,
-                           struct loading *loading,
-                           struct ce_error *err)
+/* Phase 4: the memory and the bytes of the weights. */
+static enum ce_status load_weights(struct ce_engine *engine,
+                                   const struct ce_engine_options *options,
+                                   struct loading *loading,
+                                   size_t *missing,
+                                   struct ce_error *err)
 {
-    size_t missing = 0;
-    struct ce_arena measure = {0};
     enum ce_status status = CE_OK;
 
     if (options->dummy_weights) {
-        status = ce_weights_dummy(&engine->weights,
-                                  &engine->config,
-                                  loading->owned,
-                                  loading->request.split,
-                                  engine->formats,
-                                  options->dummy_seed,
-                                  err);
-    } else {
-        status = ce_weights_load(&engine->weights, &loading->request, &missing, err);
+        return ce_weights_dummy(&engine->weights,
+                                &engine->config,
+                                loading->owned,
+                                loading->request.split,
+                                engine->formats,
+                                options->dummy_seed,
+                                err);
     }
-    if (status == CE_OK && engine->separate.kind != CE_COMPRESSED_NONE) {
+    status = ce_engine_watch_weights(engine, &loading->request, err);
+    if (status == CE_OK) {
+        status = ce_weights_load(&engine->weights, &loading->request, missing, err);
+    }
+    return status == CE_OK ? ce_file_watch_check(&engine->files, true, err) : status;
+}
+
+/* Phase 5: the compressed experts, which are of one model, and all other memory. */
+static enum ce_status load_rest(struct ce_engine *engine,
+                                const struct loading *loading,
+                                size_t missing,
+                                struct ce_error *err)
+{
+    struct ce_arena measure = {0};
+    enum ce_status status = CE_OK;
+
+    if (engine->separate.kind != CE_COMPRESSED_NONE) {
         status = ce_engine_load_compressed(engine, &loading->tables, err);
     }
     if (status != CE_OK) {
@@ -303,6 +328,27 @@ static enum ce_status load(struct ce_engine *engine,
         ce_engine_take(engine, &engine->arena);
     }
     return status;
+}
+
+/* Both, and between them: is it one model that the ranks have loaded? */
+static enum ce_status load(struct ce_engine *engine,
+                           const struct ce_engine_options *options,
+                           struct loading *loading,
+                           struct ce_error *err)
+{
+    struct ce_transport *transport = engine->transport;
+    size_t missing = 0;
+    enum ce_status status =
+        ce_agree(transport, load_weights(engine, options, loading, &missing, err), err);
+
+    if (status == CE_OK && options->dummy_weights) {
+        ce_engine_identify_dummy(engine, options->dummy_seed);
+    } else if (status == CE_OK) {
+        status = ce_engine_identify(engine, &loading->identity, &loading->request, err);
+    }
+    return status == CE_OK
+               ? ce_agree(transport, load_rest(engine, loading, missing, err), err)
+               : status;
 }
 
 static void log_engine(const struct ce_engine *engine)
@@ -379,12 +425,16 @@ static enum ce_status create(struct ce_engine *engine,
     if (status == CE_OK) {
         status = ce_engine_check_memory(engine, &plan, err);
     }
+    if (status == CE_OK) {
+        status =
+            ce_engine_compare_files(engine, options->model, &loading->request, err);
+    }
     ce_weights_destroy(&plan);
     if (status == CE_OK) {
         status = ce_engine_open_window(engine, err);
     }
     if (status == CE_OK) {
-        status = ce_agree(transport, load(engine, options, loading, err), err);
+        status = load(engine, options, loading, err);
     }
     if (status == CE_OK) {
         engine->message_size[CE_SLOT_CONTROL] =
@@ -398,6 +448,8 @@ static enum ce_status create(struct ce_engine *engine,
 static void close_files(struct loading *loading)
 {
     free(loading->owned);
+    free(loading->files);
+    ce_identity_free(&loading->identity);
     ce_safetensors_close(&loading->tables);
     ce_packed_file_close(&loading->packed);
     ce_checkpoint_close(&loading->checkpoint);
@@ -502,5 +554,7 @@ void ce_engine_destroy(struct ce_engine *engine)
     ce_placement_destroy(&engine->placement);
     ce_placement_destroy(&engine->whole);
     ce_window_destroy(engine->window);
+    ce_file_watch_free(&engine->files);
+    free(engine->peers);
     free(engine);
 }

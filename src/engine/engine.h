@@ -7,6 +7,7 @@
 #define CE_ENGINE_ENGINE_H
 
 #include "base/arena.h"
+#include "base/file_stamp.h"
 #include "cemoe/cemoe.h"
 #include "comm/transport.h"
 #include "engine/dense.h"
@@ -57,6 +58,21 @@ struct ce_memory_plan {
 struct ce_span {
     uint32_t first;
     uint32_t tokens;
+};
+
+/* A rank, for messages. */
+struct ce_engine_peer {
+    char host[64];
+    char model[160]; /* its --model, cut */
+};
+
+/* What tells the model from others, the same on all ranks however many there are and
+ * whatever each of them has read. */
+struct ce_engine_identity {
+    uint64_t model;   /* weights as the checkpoint has them, whatever format they have
+                         here; 0: a packed model that does not say */
+    uint64_t weights; /* the same, but of a packed model also what it made of them */
+    uint64_t tables;  /* its own compressed experts, where they are loaded */
 };
 
 /* The tokens of one step, flattened: token t is new in item[t] at position[t]. */
@@ -121,8 +137,17 @@ struct ce_engine {
     uint32_t step;
     struct ce_observer observer; /* see is NULL: nobody */
     struct ce_engine_counters counters;
-    char hosts[256]; /* ranks, hosts and threads, for the log */
+    char hosts[256];              /* ranks, hosts and threads, for the log */
+    struct ce_engine_peer *peers; /* [ranks] */
+    struct ce_engine_identity identity;
+    struct ce_file_watch files; /* that were read or are mapped */
 };
+
+/* CE_ERR_IO naming the first file of the model that has changed since the engine began
+ * to read it: with map_weights results may be wrong. Not collective.
+ * (engine_identity.c) */
+CE_MUST_CHECK enum ce_status ce_engine_check_files(const struct ce_engine *engine,
+                                                   struct ce_error *err);
 
 /* Counters and stage times from zero; those of the transport go on. */
 void ce_engine_reset_counters(struct ce_engine *engine);
@@ -207,6 +232,13 @@ ce_engine_choose_experts(struct ce_engine *engine,
 /* Loads what is planned; after the weights. */
 CE_MUST_CHECK enum ce_status ce_engine_load_compressed(
     struct ce_engine *engine, const struct ce_safetensors *file, struct ce_error *err);
+/* CE_ERR_FORMAT for a file that says it was made for another model than the engine's.
+ */
+CE_MUST_CHECK enum ce_status
+ce_engine_check_compressed_model(const struct ce_engine *engine,
+                                 const struct ce_compressed_experts *experts,
+                                 const char *path,
+                                 struct ce_error *err);
 /* The weights have their own tables again, or none. */
 void ce_engine_drop_compressed(struct ce_engine *engine);
 /* Of those in use. */

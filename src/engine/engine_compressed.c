@@ -118,14 +118,30 @@ void ce_engine_warn_compressed(const struct ce_engine *engine, size_t missing)
     }
 }
 
+enum ce_status
+ce_engine_check_compressed_model(const struct ce_engine *engine,
+                                 const struct ce_compressed_experts *experts,
+                                 const char *path,
+                                 struct ce_error *err)
+{
+    if (experts->has_model && engine->identity.model == 0) {
+        return ce_fail(err,
+                       CE_ERR_FORMAT,
+                       "%s: its compressed experts were made for one model, but a "
+                       "packed model of an earlier version does not say which it is: "
+                       "pack the checkpoint again",
+                       path);
+    }
+    return ce_compressed_experts_check_model(
+        experts, engine->identity.model, path, err);
+}
+
 enum ce_status ce_engine_load_compressed(struct ce_engine *engine,
                                          const struct ce_safetensors *file,
                                          struct ce_error *err)
 {
-    const uint64_t fingerprint =
-        ce_weights_fingerprint(&engine->weights, &engine->config);
-    enum ce_status status = ce_compressed_experts_check_model(
-        &engine->separate, fingerprint, file->path, err);
+    enum ce_status status =
+        ce_engine_check_compressed_model(engine, &engine->separate, file->path, err);
 
     if (status != CE_OK) {
         return status;

@@ -96,7 +96,7 @@ static enum ce_status compare_files(struct ce_engine *engine,
                                     const struct ce_safetensors *file,
                                     struct ce_error *err)
 {
-    const uint64_t mine = ce_safetensors_hash(file, true);
+    const uint64_t mine = ce_safetensors_checksum(file, engine->kernels);
     const struct ce_bytes *all = NULL;
     enum ce_status status = ce_allgather(
         engine->transport, (struct ce_bytes){&mine, sizeof(mine)}, &all, err);
@@ -106,9 +106,12 @@ static enum ce_status compare_files(struct ce_engine *engine,
             memcmp(all[r].data, &mine, sizeof(mine)) != 0) {
             status = ce_fail(err,
                              CE_ERR_MISMATCH,
-                             "%s: rank %d has another file of this name",
+                             "%s: rank %d (%s) has another file than rank %d (%s)",
                              file->path,
-                             r);
+                             r,
+                             engine->peers[r].host,
+                             engine->transport->rank,
+                             engine->peers[engine->transport->rank].host);
         }
     }
     return ce_agree(engine->transport, status, err);

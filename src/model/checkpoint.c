@@ -171,6 +171,33 @@ void ce_checkpoint_close(struct ce_checkpoint *checkpoint)
     *checkpoint = (struct ce_checkpoint){.dir = NULL};
 }
 
+enum ce_status ce_checkpoint_watch(const struct ce_checkpoint *checkpoint,
+                                   struct ce_file_watch *watch,
+                                   struct ce_error *err)
+{
+    enum ce_status status = CE_OK;
+
+    for (size_t i = 0; status == CE_OK && i < checkpoint->files; i++) {
+        const struct ce_safetensors *file = &checkpoint->file[i];
+
+        status = ce_file_watch_add(watch, file->path, &file->map.stamp, err);
+    }
+    return status;
+}
+
+enum ce_status ce_checkpoint_check_unchanged(const struct ce_checkpoint *checkpoint,
+                                             struct ce_error *err)
+{
+    struct ce_file_watch watch = {.count = 0};
+    enum ce_status status = ce_checkpoint_watch(checkpoint, &watch, err);
+
+    if (status == CE_OK) {
+        status = ce_file_watch_check(&watch, true, err);
+    }
+    ce_file_watch_free(&watch);
+    return status;
+}
+
 static int compare_name_with_entry(const void *name, const void *entry)
 {
     return strcmp(name, ((const struct ce_checkpoint_entry *)entry)->name);
@@ -262,7 +289,7 @@ uint64_t ce_checkpoint_hash(const struct ce_checkpoint *checkpoint)
     uint64_t hash = CE_HASH_START;
 
     for (size_t i = 0; i < checkpoint->files; i++) {
-        hash = ce_hash_u64(hash, ce_safetensors_hash(&checkpoint->file[i], false));
+        hash = ce_hash_u64(hash, ce_safetensors_hash(&checkpoint->file[i]));
     }
     return hash;
 }

@@ -9,6 +9,7 @@
 #ifndef CE_MODEL_CHECKPOINT_H
 #define CE_MODEL_CHECKPOINT_H
 
+#include "base/file_stamp.h"
 #include "base/status.h"
 #include "model/safetensors.h"
 
@@ -35,6 +36,15 @@ CE_MUST_CHECK enum ce_status ce_checkpoint_open(struct ce_checkpoint *checkpoint
                                                 struct ce_error *err);
 void ce_checkpoint_close(
     struct ce_checkpoint *checkpoint); /* accepts a zeroed object */
+
+/* Remembers the files of the tensors as they were when they were opened. */
+CE_MUST_CHECK enum ce_status ce_checkpoint_watch(const struct ce_checkpoint *checkpoint,
+                                                 struct ce_file_watch *watch,
+                                                 struct ce_error *err);
+/* CE_ERR_IO with the first of them that has changed in any way since. */
+CE_MUST_CHECK enum ce_status
+ce_checkpoint_check_unchanged(const struct ce_checkpoint *checkpoint,
+                              struct ce_error *err);
 
 /* The tensor and, for messages, the path of the file it is in (`path` may be
  * NULL); NULL when there is none. */

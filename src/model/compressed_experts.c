@@ -144,7 +144,8 @@ static enum ce_status choose_kind(struct ce_compressed_experts *experts,
                : fail_metadata(file, "kind", text, kind_name[experts->kind], err);
 }
 
-static enum ce_status read_format(const struct ce_safetensors *file,
+static enum ce_status read_format(struct ce_compressed_experts *experts,
+                                  const struct ce_safetensors *file,
                                   struct ce_error *err)
 {
     const char *format = ce_safetensors_metadata(file, "format");
@@ -153,12 +154,17 @@ static enum ce_status read_format(const struct ce_safetensors *file,
     if (format == NULL || strcmp(format, CE_COMPRESSED_FORMAT) != 0) {
         return CE_OK; /* of other programs */
     }
+    if (version != NULL && strcmp(version, CE_COMPRESSED_VERSION_ROUTERS) == 0) {
+        experts->model_by_routers = true;
+        return CE_OK;
+    }
     return version != NULL && strcmp(version, CE_COMPRESSED_VERSION) == 0
                ? CE_OK
                : fail_metadata(file,
                                "version",
                                version != NULL ? version : "",
-                               "\"" CE_COMPRESSED_VERSION
+                               "\"" CE_COMPRESSED_VERSION_ROUTERS
+                               "\" or \"" CE_COMPRESSED_VERSION
                                "\", which this program reads",
                                err);
 }
@@ -215,7 +221,7 @@ static enum ce_status read_metadata(struct ce_compressed_experts *experts,
     enum ce_status status = choose_kind(experts, file, err);
 
     if (status == CE_OK) {
-        status = read_format(file, err);
+        status = read_format(experts, file, err);
     }
     if (status == CE_OK) {
         status = read_n_ce(experts, file, config, err);
@@ -225,11 +231,19 @@ static enum ce_status read_metadata(struct ce_compressed_experts *experts,
 
 enum ce_status
 ce_compressed_experts_check_model(const struct ce_compressed_experts *experts,
-                                  uint64_t fingerprint,
+                                  uint64_t identity,
                                   const char *path,
                                   struct ce_error *err)
 {
-    if (!experts->has_model || experts->model == fingerprint) {
+    if (experts->has_model && experts->model_by_routers) {
+        return ce_fail(err,
+                       CE_ERR_FORMAT,
+                       "%s: says its model by the routers alone, as earlier versions "
+                       "wrote it, so that it may be of another one: make it again with "
+                       "cemoe calibrate",
+                       path);
+    }
+    if (!experts->has_model || experts->model == identity) {
         return CE_OK;
     }
     return ce_fail(err,
@@ -238,7 +252,7 @@ ce_compressed_experts_check_model(const struct ce_compressed_experts *experts,
                    ", but this one is %016" PRIx64,
                    path,
                    experts->model,
-                   fingerprint);
+                   identity);
 }
 
 /* ---- scaling ---- */

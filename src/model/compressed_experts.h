@@ -32,7 +32,9 @@
 
 /* What the metadata say in `format` and `version`, in files of this program. */
 #define CE_COMPRESSED_FORMAT  "cemoe.compressed_experts"
-#define CE_COMPRESSED_VERSION "1"
+#define CE_COMPRESSED_VERSION "2"
+/* Also read. What its files say of the model is of routers and norms alone. */
+#define CE_COMPRESSED_VERSION_ROUTERS "1"
 
 enum ce_compressed_kind {
     CE_COMPRESSED_NONE = 0,
@@ -63,7 +65,8 @@ struct ce_compressed_experts {
     size_t most_outputs;             /* affine: the largest 1 + r + s */
     size_t n_ce;                     /* the metadata's, 0: it does not say */
     bool has_model;                  /* the metadata say which it was made for */
-    uint64_t model;                  /* its ce_weights_fingerprint */
+    bool model_by_routers;           /* by routers and norms alone: nothing to go by */
+    uint64_t model;                  /* its identity (ce_identity_sum) */
     uint64_t hash;                   /* of all names, types, shapes and values */
     const float **table;             /* scaling: [layers], NULL where there is none */
     struct ce_affine_expert *affine; /* affine: [layers][experts] */
@@ -88,11 +91,12 @@ ce_compressed_experts_load(struct ce_compressed_experts *experts,
                            const struct ce_config *config,
                            struct ce_error *err);
 
-/* CE_ERR_FORMAT with both fingerprints for a file that was made for another model than
- * that of `fingerprint`; a file that does not say is accepted. */
+/* CE_ERR_FORMAT with both for a file that was made for another model than the one whose
+ * weights have this identity, or that says it by routers alone; a file that says
+ * nothing is accepted. */
 CE_MUST_CHECK enum ce_status
 ce_compressed_experts_check_model(const struct ce_compressed_experts *experts,
-                                  uint64_t fingerprint,
+                                  uint64_t identity,
                                   const char *path,
                                   struct ce_error *err);
 

@@ -2,7 +2,9 @@
 
 #include "model/pack.h"
 
+#include "base/hash.h"
 #include "base/progress.h"
+#include "model/identity.h"
 #include "model/packed_model.h"
 #include "model/weights_internal.h"
 
@@ -14,6 +16,7 @@
 struct pack {
     struct ce_weights_finder finder;
     struct ce_packed_writer writer;
+    struct ce_identity identity; /* of what was read */
     struct ce_pack_report *report;
     struct ce_progress progress;
     unsigned char *buffer; /* of the largest tensor so far */
@@ -142,6 +145,36 @@ static enum ce_status fill_buffer(struct pack *pack,
                : fail_memory(slot->name, err);
 }
 
+/* All of the tensor, by all threads. */
+static enum ce_status hash_tensor(struct pack *pack,
+                                  const struct ce_tensor_slot *slot,
+                                  const struct ce_tensor *from,
+                                  struct ce_error *err)
+{
+    const struct ce_kernels *kernels = pack->writer.kernels;
+    const size_t chunks = from->bytes / CE_IDENTITY_CHUNK + 1;
+    uint64_t content = 0;
+    enum ce_status status =
+        ce_identity_add(&pack->identity, slot, ce_dtype_name(from->dtype), err);
+
+    if (status != CE_OK) {
+        return status;
+    }
+#pragma omp parallel for reduction(+ : content)
+    for (size_t c = 0; c < chunks; c++) {
+        const size_t begin = c * CE_IDENTITY_CHUNK;
+        const size_t end = begin + CE_IDENTITY_CHUNK;
+
+        content += ce_identity_chunks(kernels,
+                                      from->data,
+                                      from->bytes,
+                                      begin,
+                                      end < from->bytes ? end : from->bytes);
+    }
+    pack->identity.mark[pack->identity.count - 1].content = content;
+    return CE_OK;
+}
+
 static enum ce_status add_entry(struct ce_pack_report *report,
                                 const struct ce_packed_entry *entry,
                                 struct ce_error *err)
@@ -177,10 +210,10 @@ static enum ce_status pack_tensor(struct pack *pack,
                                     .stored_bytes = from->bytes,
                                     .packed_bytes = tensor.bytes};
     const void *data = from->data;
-    enum ce_status status = CE_OK;
+    enum ce_status status = hash_tensor(pack, slot, from, err);
 
     memcpy(entry.name, slot->name, sizeof(entry.name));
-    if (dtype != from->dtype) {
+    if (status == CE_OK && dtype != from->dtype) {
         status = fill_buffer(pack, &entry, slot, from, err);
         data = pack->buffer;
     }
@@ -208,10 +241,18 @@ visit_slot(void *context, const struct ce_tensor_slot *slot, struct ce_error *er
 static enum ce_status
 write_file(struct pack *pack, struct ce_weights *plan, struct ce_error *err)
 {
-    enum ce_status status =
-        ce_olmoe_walk(pack->finder.request->config, plan, visit_slot, pack, err);
+    const struct ce_weights_request *request = pack->finder.request;
+    enum ce_status status = ce_olmoe_walk(request->config, plan, visit_slot, pack, err);
 
-    return status == CE_OK ? ce_packed_writer_commit(&pack->writer, err) : status;
+    if (status == CE_OK) {
+        status = ce_checkpoint_check_unchanged(request->checkpoint, err);
+    }
+    if (status != CE_OK) {
+        return status;
+    }
+    ce_packed_writer_set_content(
+        &pack->writer, ce_identity_sum(&pack->identity, false, CE_HASH_START));
+    return ce_packed_writer_commit(&pack->writer, err);
 }
 
 static size_t checkpoint_bytes(const struct ce_checkpoint *checkpoint)
@@ -257,6 +298,7 @@ enum ce_status ce_pack(struct ce_pack_report *report,
     }
     ce_weights_destroy(&plan);
     ce_weights_finder_fini(&pack.finder);
+    ce_identity_free(&pack.identity);
     free(pack.buffer);
     return status;
 }

@@ -112,14 +112,19 @@ static enum ce_status open_descriptor(struct ce_packed_file *file,
     uint64_t size = 0;
     uint64_t place = 0;
     uint64_t bytes = 0;
+    struct ce_file_stamp stamp = {0};
     enum ce_status status = read_size(fd, &size, path, err);
 
+    if (status == CE_OK) {
+        status = ce_file_stamp_descriptor(&stamp, fd, path, err);
+    }
     if (status == CE_OK) {
         status = read_front(fd, size, &place, &bytes, path, err);
     }
     if (status == CE_OK) {
         status = read_header(file, fd, place, (size_t)bytes, path, kernels, err);
     }
+    file->stamp = stamp;
     return status;
 }
 

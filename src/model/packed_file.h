@@ -27,6 +27,7 @@
 struct ce_packed_source {
     uint64_t config_hash;
     uint64_t tensors_hash;
+    uint64_t content_hash; /* of all weights as stored (identity.h); 0: unknown */
     char expert_format[CE_PACKED_FORMAT_NAME]; /* as the command line says it */
     char dense_format[CE_PACKED_FORMAT_NAME];
 };
@@ -69,6 +70,9 @@ CE_MUST_CHECK enum ce_status ce_packed_writer_add(struct ce_packed_writer *write
                                                   const struct ce_packed_tensor *tensor,
                                                   const void *data,
                                                   struct ce_error *err);
+/* Once the source has been read: what only then is known of it. */
+void ce_packed_writer_set_content(struct ce_packed_writer *writer,
+                                  uint64_t content_hash);
 CE_MUST_CHECK enum ce_status ce_packed_writer_commit(struct ce_packed_writer *writer,
                                                      struct ce_error *err);
 void ce_packed_writer_close(struct ce_packed_writer *writer); /* accepts a zeroed one */
@@ -79,6 +83,7 @@ struct ce_packed_file {
     const struct ce_kernels *kernels;
     char *path; /* NULL when closed */
     int fd;
+    struct ce_file_stamp stamp; /* of the file when it was opened */
     struct ce_packed_source source;
     uint64_t hash; /* of the header, so of everything: it has every checksum */
     size_t piece_bytes;

@@ -254,6 +254,7 @@ static enum ce_status take_source(struct ce_packed_file *file,
     }
     source->config_hash = message->config_hash;
     source->tensors_hash = message->tensors_hash;
+    source->content_hash = message->content_hash;
     file->piece_bytes = message->piece_bytes;
     return CE_OK;
 }

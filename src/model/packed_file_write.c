@@ -137,6 +137,7 @@ static void fill_header(Cemoe__PackedHeader *header,
     cemoe__packed_header__init(header);
     header->config_hash = writer->source.config_hash;
     header->tensors_hash = writer->source.tensors_hash;
+    header->content_hash = writer->source.content_hash;
     header->expert_format = (char *)(uintptr_t)writer->source.expert_format;
     header->dense_format = (char *)(uintptr_t)writer->source.dense_format;
     header->piece_bytes = PIECE_BYTES;
@@ -239,6 +240,12 @@ static enum ce_status put_header(struct ce_packed_writer *writer,
         status = ce_file_writer_put(&writer->file, 0, front, sizeof(front), err);
     }
     return status;
+}
+
+void ce_packed_writer_set_content(struct ce_packed_writer *writer,
+                                  uint64_t content_hash)
+{
+    writer->source.content_hash = content_hash;
 }
 
 enum ce_status ce_packed_writer_commit(struct ce_packed_writer *writer,

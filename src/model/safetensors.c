@@ -228,8 +228,7 @@ const char *ce_safetensors_metadata(const struct ce_safetensors *file, const cha
     return NULL;
 }
 
-static uint64_t
-hash_entry(uint64_t hash, const struct ce_safetensors_entry *entry, bool values)
+static uint64_t hash_entry(uint64_t hash, const struct ce_safetensors_entry *entry)
 {
     const struct ce_tensor *tensor = &entry->tensor;
 
@@ -238,15 +237,22 @@ hash_entry(uint64_t hash, const struct ce_safetensors_entry *entry, bool values)
     for (unsigned i = 0; i < tensor->dims; i++) {
         hash = ce_hash_u64(hash, tensor->shape[i]);
     }
-    return values ? ce_hash_bytes(hash, tensor->data, tensor->bytes) : hash;
+    return hash;
 }
 
-uint64_t ce_safetensors_hash(const struct ce_safetensors *file, bool values)
+uint64_t ce_safetensors_hash(const struct ce_safetensors *file)
 {
     uint64_t hash = CE_HASH_START;
 
     for (size_t i = 0; i < file->count; i++) {
-        hash = hash_entry(hash, &file->entries[i], values);
+        hash = hash_entry(hash, &file->entries[i]);
     }
     return hash;
+}
+
+uint64_t ce_safetensors_checksum(const struct ce_safetensors *file,
+                                 const struct ce_kernels *kernels)
+{
+    return file->map.data == NULL ? 0
+                                  : kernels->checksum(file->map.data, file->map.bytes);
 }

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "base/tensor.h"
+#include "kernels/kernels.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -50,8 +51,11 @@ CE_MUST_CHECK enum ce_status ce_safetensors_parse(struct ce_safetensors *file,
 /* NULL when there is no such tensor. */
 const struct ce_tensor *ce_safetensors_find(const struct ce_safetensors *file,
                                             const char *name);
-/* Of names, types and shapes, with `values` also of the data. */
-uint64_t ce_safetensors_hash(const struct ce_safetensors *file, bool values);
+/* Of names, types and shapes. */
+uint64_t ce_safetensors_hash(const struct ce_safetensors *file);
+/* XXH3 of all bytes of the file; 0 of one that is not open. */
+uint64_t ce_safetensors_checksum(const struct ce_safetensors *file,
+                                 const struct ce_kernels *kernels);
 /* NULL when there is no such key. */
 const char *ce_safetensors_metadata(const struct ce_safetensors *file, const char *key);
 

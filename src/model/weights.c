@@ -2,7 +2,6 @@
 
 #include "model/weights.h"
 
-#include "base/hash.h"
 #include "model/weights_internal.h"
 
 #include <stdlib.h>
@@ -77,33 +76,6 @@ void ce_weights_count(struct ce_weights *weights,
         weights->dense_bytes += bytes;
         break;
     }
-}
-
-static uint64_t hash_matrix(uint64_t hash, const struct ce_matrix *matrix)
-{
-    hash = ce_hash_u64(hash, (uint64_t)matrix->dtype);
-    hash = ce_hash_u64(hash, matrix->outputs);
-    hash = ce_hash_u64(hash, matrix->inputs);
-    return ce_hash_bytes(
-        hash,
-        matrix->data,
-        ce_weights_matrix_bytes(matrix->dtype, matrix->outputs, matrix->inputs));
-}
-
-uint64_t ce_weights_fingerprint(const struct ce_weights *weights,
-                                const struct ce_config *config)
-{
-    uint64_t hash = ce_hash_u64(CE_HASH_START, config->layers);
-
-    for (size_t l = 0; l < config->layers; l++) {
-        const struct ce_layer_weights *layer = &weights->layers[l];
-        const struct ce_matrix norm = {
-            CE_DTYPE_F32, 1, config->hidden_size, layer->moe_norm};
-
-        hash = hash_matrix(hash, &layer->router);
-        hash = hash_matrix(hash, &norm);
-    }
-    return hash;
 }
 
 void ce_weights_destroy(struct ce_weights *weights)

@@ -32,6 +32,7 @@ struct ce_expert_weights {
 };
 
 struct ce_affine_expert; /* model/compressed_experts.h */
+struct ce_identity;      /* model/identity.h */
 
 struct ce_layer_weights {
     const float *attention_norm;                    /* [d] */
@@ -113,6 +114,9 @@ struct ce_weights_request {
     struct ce_weight_formats formats;
     bool want_compressed; /* load the checkpoint's tables; missing ones are NULL */
     bool map;             /* use a packed model in its mapped file */
+    /* Gets every tensor's hash of what is read while it is loaded; NULL: not wanted. */
+    struct ce_identity *identity;
+    const struct ce_kernels *kernels; /* for that; any set, the value is the same */
 };
 
 /* Checks names, shapes and dtypes of every tensor of the model, owned or not,
@@ -148,11 +152,6 @@ CE_MUST_CHECK enum ce_status ce_weights_dummy(struct ce_weights *weights,
                                               struct ce_weight_formats formats,
                                               uint64_t seed,
                                               struct ce_error *err);
-
-/* Tells models apart: a hash of every layer's router and MoE norm, which are in memory
- * as they are stored whatever the format, on every rank. */
-uint64_t ce_weights_fingerprint(const struct ce_weights *weights,
-                                const struct ce_config *config);
 
 void ce_weights_destroy(struct ce_weights *weights); /* accepts a zeroed object */
 

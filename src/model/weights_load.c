@@ -1,6 +1,7 @@
 /* weights_load.c - copying or reading what a rank owns */
 
 #include "base/progress.h"
+#include "model/identity.h"
 #include "model/tensor_walk.h"
 #include "model/weights.h"
 #include "model/weights_internal.h"
@@ -15,6 +16,9 @@ struct copy {
     struct ce_matrix to;
     size_t bytes; /* of the source */
     bool widen;
+    struct ce_tensor whole; /* what the source is a slice of, from byte `first` on */
+    size_t first;
+    size_t mark; /* of the tensor, in the request's identity */
 };
 
 struct load {
@@ -102,11 +106,12 @@ static struct copy plan_copy(struct load *load,
     const size_t row_bytes = inputs * ce_dtype_size(from->dtype);
     struct copy copy = {.from = {from->dtype, outputs, inputs, from->data},
                         .bytes = outputs * row_bytes,
-                        .widen = widen};
+                        .widen = widen,
+                        .whole = *from,
+                        .first = widen ? 0 : slice.first * row_bytes};
 
-    if (!widen) { /* rows follow each other: a slice is one piece */
-        copy.from.data = (const unsigned char *)from->data + slice.first * row_bytes;
-    }
+    /* Rows follow each other: a slice is one piece. */
+    copy.from.data = (const unsigned char *)from->data + copy.first;
 
     *bytes = ce_weights_matrix_bytes(dtype, outputs, inputs);
     copy.to = (struct ce_matrix){
@@ -129,18 +134,44 @@ static void place_slot(struct load *load,
     ce_weights_count(load->weights, slot->role, bytes);
 }
 
+/* A tensor of the model, here or not, gets its mark once: when it is loaded. `packed`
+ * is NULL for one of a checkpoint. */
+static enum ce_status add_mark(struct load *load,
+                               const struct ce_tensor_slot *slot,
+                               const char *dtype,
+                               const struct ce_packed_tensor *packed,
+                               struct ce_error *err)
+{
+    struct ce_identity *identity = load->finder.request->identity;
+    enum ce_status status = CE_OK;
+
+    if (identity == NULL || load->arena->measuring) {
+        return CE_OK;
+    }
+    status = ce_identity_add(identity, slot, dtype, err);
+    if (status == CE_OK && packed != NULL) {
+        ce_identity_take_packed(identity, packed);
+    }
+    return status;
+}
+
 static enum ce_status
 visit_stored(struct load *load, const struct ce_tensor_slot *slot, struct ce_error *err)
 {
+    const struct ce_identity *identity = load->finder.request->identity;
     struct ce_tensor from = {0};
     size_t bytes = 0;
     enum ce_status status = ce_weights_find(&load->finder, slot, &from, err);
 
+    if (status == CE_OK && from.data != NULL) {
+        status = add_mark(load, slot, ce_dtype_name(from.dtype), NULL, err);
+    }
     if (status != CE_OK || from.data == NULL || !is_owned(load->finder.request, slot)) {
         return status;
     }
-    const struct copy copy = plan_copy(load, slot, &from, &bytes);
+    struct copy copy = plan_copy(load, slot, &from, &bytes);
 
+    copy.mark = identity != NULL ? identity->count - 1 : 0;
     place_slot(load, slot, &copy.to, bytes);
     return load->arena->measuring ? CE_OK : add_copy(load, &copy, err);
 }
@@ -153,6 +184,9 @@ visit_packed(struct load *load, const struct ce_tensor_slot *slot, struct ce_err
     enum ce_status status =
         ce_weights_find_packed(&load->finder, slot, &from, &to.dtype, err);
 
+    if (status == CE_OK && from != NULL) {
+        status = add_mark(load, slot, from->dtype, from, err);
+    }
     if (status != CE_OK || from == NULL || !is_owned(load->finder.request, slot)) {
         return status;
     }
@@ -186,21 +220,74 @@ static void fini_load(struct load *load)
     free(load->read);
 }
 
+/* Adds what is in bytes begin .. end - 1 of the slice, which a core's cache has
+ * afterwards for whoever converts them. */
+static void
+hash_bytes(const struct load *load, const struct copy *copy, size_t begin, size_t end)
+{
+    const struct ce_weights_request *request = load->finder.request;
+
+    if (request->identity != NULL) {
+        request->identity->mark[copy->mark].content +=
+            ce_identity_chunks(request->kernels,
+                               copy->whole.data,
+                               copy->whole.bytes,
+                               copy->first + begin,
+                               copy->first + end);
+    }
+}
+
+static void cover(const struct load *load, const struct copy *copy)
+{
+    struct ce_identity *identity = load->finder.request->identity;
+
+    if (identity != NULL) {
+        identity->mark[copy->mark].cover =
+            copy->bytes == copy->whole.bytes ? CE_IDENTITY_WHOLE : CE_IDENTITY_PART;
+    }
+}
+
+/* Rows that fill a chunk, in whole panels of 16. */
+static size_t block_rows(size_t row_bytes)
+{
+    const size_t rows = CE_IDENTITY_CHUNK / row_bytes + 1;
+
+    return (rows + CE_QUANTISED_PANEL - 1) / CE_QUANTISED_PANEL * CE_QUANTISED_PANEL;
+}
+
 /* False when a weight cannot be quantised. */
-static bool run_copy(const struct copy *copy)
+static bool convert_copy(const struct load *load, const struct copy *copy)
 {
     const struct ce_matrix *from = &copy->from;
-    size_t count = from->outputs;
+    const bool panels = ce_dtype_is_packed(copy->to.dtype);
+    const size_t row_bytes = from->inputs * ce_dtype_size(from->dtype);
+    const size_t step = block_rows(row_bytes);
+    bool good = true;
 
-    if (copy->widen) {
-        ce_tensor_widen(
-            (float *)(uintptr_t)copy->to.data, from->data, from->dtype, from->inputs);
-        return true;
+    for (size_t o = 0; o < from->outputs; o += step) {
+        const size_t rows = o + step < from->outputs ? step : from->outputs - o;
+        const size_t first = panels ? o / CE_QUANTISED_PANEL : o;
+        const size_t count = panels ? ce_quantised_panels(rows) : rows;
+
+        hash_bytes(load, copy, o * row_bytes, (o + rows) * row_bytes);
+        good =
+            ce_weights_convert(&copy->to, from, first, count) == from->outputs && good;
     }
-    if (ce_dtype_is_packed(copy->to.dtype)) {
-        count = ce_quantised_panels(from->outputs);
+    return good;
+}
+
+static bool run_copy(const struct load *load, const struct copy *copy)
+{
+    cover(load, copy);
+    if (!copy->widen) {
+        return convert_copy(load, copy);
     }
-    return ce_weights_convert(&copy->to, from, 0, count) == from->outputs;
+    hash_bytes(load, copy, 0, copy->bytes);
+    ce_tensor_widen((float *)(uintptr_t)copy->to.data,
+                    copy->from.data,
+                    copy->from.dtype,
+                    copy->from.inputs);
+    return true;
 }
 
 static enum ce_status run_copies(struct load *load, struct ce_error *err)
@@ -209,7 +296,7 @@ static enum ce_status run_copies(struct load *load, struct ce_error *err)
 
 #pragma omp parallel for schedule(dynamic) reduction(min : bad)
     for (size_t i = 0; i < load->copies; i++) {
-        if (!run_copy(&load->copy[i])) {
+        if (!run_copy(load, &load->copy[i])) {
             bad = i < bad ? i : bad;
         }
         ce_progress_add(&load->progress, load->copy[i].bytes);

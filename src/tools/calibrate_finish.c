@@ -76,8 +76,7 @@ static enum ce_status write_file(const struct ce_calibrate_job *job,
     const size_t count = describe(job, text, pairs);
     const struct ce_compressed_file_facts facts = {
         .n_ce = job->layers.compressed,
-        .fingerprint =
-            ce_weights_fingerprint(&job->session.engine->weights, &job->config),
+        .model = job->session.engine->identity.model,
         .provenance = pairs,
         .provenance_count = count};
 

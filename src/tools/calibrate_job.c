@@ -302,7 +302,7 @@ static char *describe_parts(const struct ce_calibrate_job *job)
                           "cemoe=%s\nmodel=%016" PRIx64 "\nweights=%s\n"
                           "dense-weights=%s\nkv=%s\n%s",
                           CE_VERSION,
-                          ce_weights_fingerprint(&engine->weights, &job->config),
+                          engine->identity.model,
                           ce_weight_format_name(engine->formats.experts),
                           ce_weight_format_name(engine->formats.dense),
                           ce_kv_dtype_name(engine->kv),

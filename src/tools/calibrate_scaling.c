@@ -146,8 +146,7 @@ enum ce_status ce_calibrate_scaling_finish(struct ce_calibrate_job *job,
     struct ce_safetensors_text pairs[PROVENANCE];
     const struct ce_compressed_file_facts facts = {
         .n_ce = job->layers.compressed,
-        .fingerprint =
-            ce_weights_fingerprint(&job->session.engine->weights, &job->config),
+        .model = job->session.engine->identity.model,
         .provenance = pairs,
         .provenance_count = PROVENANCE};
     enum ce_status status = CE_OK;

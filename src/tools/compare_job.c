@@ -98,13 +98,14 @@ add_file(struct ce_compare_job *job, const char *path, bool whole, struct ce_err
     if (status == CE_OK) {
         struct ce_compare_source *source = &job->source[job->sources++];
 
-        *source = (struct ce_compare_source){.path = path,
-                                             .name = choose_name(path, whole),
-                                             .kind = loaded.kind,
-                                             .n_ce = loaded.n_ce,
-                                             .bytes = loaded.bytes,
-                                             .parameters = loaded.parameters,
-                                             .hash = ce_safetensors_hash(&file, true)};
+        *source = (struct ce_compare_source){
+            .path = path,
+            .name = choose_name(path, whole),
+            .kind = loaded.kind,
+            .n_ce = loaded.n_ce,
+            .bytes = loaded.bytes,
+            .parameters = loaded.parameters,
+            .hash = ce_safetensors_checksum(&file, ce_kernels_get(CE_ISA_REF))};
         status = source->name == NULL ? fail_memory(err) : CE_OK;
     }
     ce_compressed_experts_destroy(&loaded);

@@ -192,11 +192,7 @@ static enum ce_status check_model(const struct ce_compare_job *job,
         status = ce_compressed_experts_plan(&plan, &file, &engine->config, err);
     }
     if (status == CE_OK) {
-        status = ce_compressed_experts_check_model(
-            &plan,
-            ce_weights_fingerprint(&engine->weights, &engine->config),
-            source->path,
-            err);
+        status = ce_engine_check_compressed_model(engine, &plan, source->path, err);
     }
     ce_compressed_experts_destroy(&plan);
     ce_safetensors_close(&file);

@@ -189,7 +189,7 @@ hash_tables(uint64_t *hash, const char *path, struct ce_error *err)
         status = ce_safetensors_open(&tables, path, err);
     }
     if (status == CE_OK && path != NULL) {
-        *hash = ce_safetensors_hash(&tables, true);
+        *hash = ce_safetensors_checksum(&tables, ce_kernels_get(CE_ISA_REF));
     }
     ce_safetensors_close(&tables);
     return status;

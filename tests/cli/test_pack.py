@@ -274,7 +274,7 @@ exec {cemoe.BINARY} logits --model $model "$@"
         script.chmod(0o755)
         binary, cemoe.BINARY = cemoe.BINARY, script
         try:
-            self.assert_failure(self.packed, "tensors", ranks=2)
+            self.assert_failure(self.packed, "another model", ranks=2)
         finally:
             cemoe.BINARY = binary
 

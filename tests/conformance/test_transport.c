@@ -347,8 +347,9 @@ static void hello(void **state)
     if (transport->rank == 1) {
         mine.version = "0.1.1";
     }
-    (void)snprintf(
-        expected, sizeof(expected), "rank 1 runs version 0.1.1, rank 0 runs 0.1.0");
+    (void)snprintf(expected,
+                   sizeof(expected),
+                   "rank 1 (here) runs version 0.1.1, rank 0 (here) runs 0.1.0");
     assert_int_equal(
         ce_hello_exchange(transport, &mine, &isa, summary, sizeof(summary), &err),
         CE_ERR_MISMATCH);

@@ -10,9 +10,10 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import xxhash
 
 FNV_START, FNV_PRIME, WORD = 0xCBF29CE484222325, 0x100000001B3, (1 << 64) - 1
-F32, BF16 = 0, 1                                    # as the program numbers element types
+CHUNK = 64 << 10
 
 
 # ---------------------------------------------------------------------------------------------- files
@@ -69,15 +70,48 @@ def fnv(state, data):
     return state
 
 
-def fingerprint(folder, config):
-    """The program's name for a model: FNV-1a over the layers' routers and norms, each with type and shape."""
-    weights, _ = read_safetensors(Path(folder) / "model.safetensors")
-    state = fnv(FNV_START, struct.pack("<Q", config["num_hidden_layers"]))
+def mix(digest, place):
+    """SplitMix64's finalizer: spreads the hash of a chunk and its place over all bits."""
+    x = digest ^ ((place + 1) * 0x9E3779B97F4A7C15 & WORD)
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & WORD
+    x = (x ^ x >> 27) * 0x94D049BB133111EB & WORD
+    return x ^ x >> 31
+
+
+def content(image):
+    """Of a tensor's bytes: the sum over its chunks of 64 KiB of XXH3, each mixed with its place."""
+    chunks = range(0, len(image), CHUNK)
+    return sum(mix(xxhash.xxh3_64_intdigest(image[at : at + CHUNK]), at // CHUNK) for at in chunks) & WORD
+
+
+def tensor_names(config):
+    """In the order in which the program walks through a model."""
+    yield "model.embed_tokens.weight"
     for layer in range(config["num_hidden_layers"]):
-        router = weights[f"model.layers.{layer}.mlp.gate.weight"]
-        norm = weights[f"model.layers.{layer}.post_attention_layernorm.weight"]
-        state = fnv(state, struct.pack("<QQQ", BF16, *router.shape) + bf16_bits(router).tobytes())
-        state = fnv(state, struct.pack("<QQQ", F32, 1, *norm.shape) + norm.astype("<f4").tobytes())
+        at = f"model.layers.{layer}."
+        yield at + "input_layernorm.weight"
+        yield from (f"{at}self_attn.{part}.weight" for part in ("q_proj", "k_proj", "v_proj", "o_proj", "q_norm", "k_norm"))
+        yield at + "post_attention_layernorm.weight"
+        yield at + "mlp.gate.weight"
+        for expert in range(config["num_experts"]):
+            yield from (f"{at}mlp.experts.{expert}.{part}_proj.weight" for part in ("gate", "up", "down"))
+    yield "model.norm.weight"
+    if not config["tie_word_embeddings"]:
+        yield "lm_head.weight"
+
+
+def fingerprint(folder, config):
+    """The program's name for a model: FNV-1a over name, type, shape and content of every tensor."""
+    image = (Path(folder) / "model.safetensors").read_bytes()
+    start = 8 + struct.unpack("<Q", image[:8])[0]
+    header = json.loads(image[8:start])
+    state = FNV_START
+    for name in tensor_names(config):
+        tensor = header[name]
+        kind = fnv(FNV_START, name.encode() + b"\0" + tensor["dtype"].encode() + b"\0")
+        kind = fnv(kind, b"".join(struct.pack("<Q", size) for size in tensor["shape"]))
+        begin, end = (start + offset for offset in tensor["data_offsets"])
+        state = fnv(state, struct.pack("<QQ", kind, content(image[begin:end])))
     return f"{state:016x}"
 
 

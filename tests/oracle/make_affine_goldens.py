@@ -1,7 +1,8 @@
 """Regenerate tests/golden/affine: random affine compressed experts for deploy/model and what it computes with them.
 
 Before anything is written, the same code without compressed experts has to agree with what Hugging Face computed for
-the same prompts (tests/golden/shipped.safetensors). Needs NumPy only; a few seconds.
+the same prompts (tests/golden/shipped.safetensors). Needs NumPy and xxhash (Debian: python3-numpy
+python3-xxhash); a few seconds.
 """
 import argparse
 import json
@@ -27,7 +28,7 @@ def main():
     check_against_hugging_face(Model(folder), prompts)
     args.out.mkdir(parents=True, exist_ok=True)
     write_safetensors(args.out / "compressed.safetensors", experts,
-                      {"format": "cemoe.compressed_experts", "version": "1", "kind": "affine", "n_ce": str(N_CE),
+                      {"format": "cemoe.compressed_experts", "version": "2", "kind": "affine", "n_ce": str(N_CE),
                        "model": fingerprint(folder, config)})
     write_safetensors(args.out / "golden.safetensors", goldens(Model(folder, N_CE, widened), prompts), {})
 

@@ -44,7 +44,7 @@ static const struct ce_safetensors_text provenance[] = {{"tokens", "12"},
                                                         {"ridge", "0.1"}};
 static const struct ce_compressed_file_facts facts = {
     .n_ce = 2,
-    .fingerprint = 0xabcdef0123,
+    .model = 0xabcdef0123,
     .provenance = provenance,
     .provenance_count = 2,
 };
@@ -97,7 +97,7 @@ static void tensors_and_metadata_are_those_of_the_format(void **state)
     assert_shape(&found, "model.layers.0.mlp.affine.3.b", HIDDEN, 0);
     assert_string_equal(ce_safetensors_metadata(&found, "format"),
                         "cemoe.compressed_experts");
-    assert_string_equal(ce_safetensors_metadata(&found, "version"), "1");
+    assert_string_equal(ce_safetensors_metadata(&found, "version"), "2");
     assert_string_equal(ce_safetensors_metadata(&found, "kind"), "affine");
     assert_string_equal(ce_safetensors_metadata(&found, "n_ce"), "2");
     assert_string_equal(ce_safetensors_metadata(&found, "model"), "000000abcdef0123");

@@ -312,7 +312,7 @@ static double chosen_error(void **state,
                                      .hidden_size = HIDDEN,
                                      .intermediate_size = INTERMEDIATE,
                                      .top_k = 2};
-    const struct ce_compressed_file_facts facts = {.n_ce = 1, .fingerprint = 1};
+    const struct ce_compressed_file_facts facts = {.n_ce = 1, .model = 1};
     const char *path = temporary_path(state, "out.safetensors");
     struct ce_compressed_experts loaded;
     struct ce_safetensors file;

@@ -79,21 +79,27 @@ static void differences_are_named(void **state)
     (void)state;
     struct ce_hello mine = plain;
 
+    mine.host = "beta";
     mine.version = "0.1.1";
-    assert_mismatch(&mine, "rank 1 runs version 0.1.1, rank 0 runs 0.1.0");
+    assert_mismatch(&mine,
+                    "rank 1 (beta) runs version 0.1.1, rank 0 (alpha) runs 0.1.0");
     mine = plain;
+    mine.host = "beta";
     mine.options = "combine=ordered\nwire=bf16\n";
-    assert_mismatch(&mine, "rank 1 has wire=bf16, rank 0 has f32");
+    assert_mismatch(&mine, "rank 1 (beta) has wire=bf16, rank 0 (alpha) has f32");
     mine.options = "combine=ordered\n";
-    assert_mismatch(&mine, "rank 0 has wire=f32, rank 1 has no such option");
+    assert_mismatch(&mine,
+                    "rank 0 (alpha) has wire=f32, rank 1 (beta) has no such option");
     mine.options = "combine=ordered\nwire=f32\nsteps=a=b\n";
-    assert_mismatch(&mine, "rank 1 has steps=a=b, rank 0 has no such option");
+    assert_mismatch(&mine,
+                    "rank 1 (beta) has steps=a=b, rank 0 (alpha) has no such option");
     mine = plain;
+    mine.host = "beta";
     mine.config_hash = 1;
     assert_mismatch(&mine,
-                    "rank 1 read a model configuration with hash 0000000000000001, "
-                    "rank 0 one with 0123456789abcdef: do all ranks see the same model "
-                    "directory?");
+                    "rank 1 (beta) read a config.json, or a generation_config.json, "
+                    "with hash 0000000000000001, rank 0 (alpha) one with "
+                    "0123456789abcdef: do all ranks see the same model directory?");
 }
 
 static void invalid_own_hello_still_joins(void **state)

@@ -473,6 +473,10 @@ static void a_file_of_another_model_is_refused(void **state)
                      CE_ERR_FORMAT);
     assert_non_null(strstr(err.text, "00000000000000ff"));
     assert_non_null(strstr(err.text, "0000000000000100"));
+    plan.model_by_routers = true; /* a file of version 1 */
+    assert_int_equal(ce_compressed_experts_check_model(&plan, 255, "f", &err),
+                     CE_ERR_FORMAT);
+    assert_non_null(strstr(err.text, "cemoe calibrate"));
     ce_compressed_experts_destroy(&plan);
     assert_int_equal(plan_with(state, "n_ce", "1", &plan, &err), CE_OK);
     assert_int_equal(ce_compressed_experts_check_model(&plan, 256, "f", &err), CE_OK);

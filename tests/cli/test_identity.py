@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Another model in place of the one that is meant is refused by name, wherever it comes in."""
+
+import os
+import shutil
+import subprocess
+
+import cemoe
+
+INSIDE = 5000  # bytes from both ends that stay as they are
+MISMATCH = r"rank 1 \(\S+\) "
+
+
+def change(model, part, skip=INSIDE):
+    """Flips every bit inside the tensors whose names have `part`."""
+    path = model / "model.safetensors"
+    header, data = cemoe.read_safetensors(path)
+    data = bytearray(data)
+    changed = 0
+    for name, tensor in header.items():
+        if name != "__metadata__" and part in name:
+            begin, end = tensor["data_offsets"]
+            for at in range(begin + skip, end - skip):
+                data[at] ^= 1
+                changed += 1
+    assert changed > 0
+    cemoe.write_safetensors(path, header, bytes(data))
+
+
+class Ranks(cemoe.TestCase):
+    """Two ranks, of which the second has something else."""
+
+    def setUp(self):
+        super().setUp()
+        self.other = self.copy_model()
+
+    def run_both(self, first, second, command="score"):
+        line = ["--file", self.write("text", "one two three four"), "--json", "--quiet", "--deadline-ms", 20000]
+        ranks = [[str(part) for part in (cemoe.BINARY, command, *line, *end)] for end in (first, second)]
+        return cemoe.Run(subprocess.run([str(cemoe.MPIRUN), "1", *ranks[0], ":", "-n", "1", *ranks[1]], capture_output=True,
+                                        env=cemoe.environment({}), timeout=cemoe.SECONDS, check=False))
+
+    def refuse(self, pattern, first=(), second=()):
+        done = self.run_both(["--model", cemoe.MODEL, *first], ["--model", self.other, *second])
+        self.assertEqual((done.code, done.out), (1, ""), done.err)
+        self.assertRegex(done.ours[-1], pattern)
+
+    def test_equal_copies_are_one_model(self):
+        done = self.run_both(["--model", cemoe.MODEL], ["--model", self.other])
+        self.assert_done(done)
+
+    def test_an_expert_of_the_first_rank(self):
+        """Rank 1 does not own it and reads none of it but samples."""
+        name = "model.layers.2.mlp.experts.1.down_proj.weight"
+        change(self.other, name)
+        self.refuse(MISMATCH + rf"has another model than rank 0 \(\S+\): {self.other}/model.safetensors: tensor '{name}'")
+
+    def test_attention(self):
+        change(self.other, "layers.3.self_attn.v_proj")
+        self.refuse(MISMATCH + r"has another model than rank 0.*tensor 'model.layers.3.self_attn.v_proj.weight'")
+
+    def test_small_files(self):
+        for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+            with self.subTest(name):
+                with open(self.other / name, "ab") as file:
+                    file.write(b"\n")
+                self.refuse(MISMATCH + rf"has {name}=[0-9a-f]{{16}}, rank 0 \(\S+\) has [0-9a-f]{{16}}")
+                shutil.copy(cemoe.MODEL / name, self.other)
+
+    def test_configuration(self):
+        cemoe.edit_json(self.other / "config.json", rope_theta=20000.0)
+        self.refuse(MISMATCH + r"read a config.json.*rank 0 \(\S+\)")
+
+    def test_compressed_experts(self):
+        """Of the same shapes."""
+        self.refuse(MISMATCH + r"has compressed-experts=[0-9a-f]{16}, rank 0 \(\S+\) has ",
+                    ["--compressed-experts", cemoe.MODEL / "ces-math.safetensors"],
+                    ["--compressed-experts", cemoe.MODEL / "ces-code.safetensors"])
+
+    def test_packed(self):
+        packed = []
+        for name in ("first", "second"):
+            out = self.dir / name
+            self.assert_done(cemoe.run("pack", "--model", self.other, "--out", out, "--quiet"))
+            packed.append(out)
+            change(self.other, "layers.0.mlp.experts.0.up_proj")
+        done = self.run_both(["--model", packed[0]], ["--model", packed[1]])
+        self.assertEqual((done.code, done.out), (1, ""), done.err)
+        self.assertRegex(done.ours[-1], MISMATCH + r"has another model than rank 0.*/second/model.cemoe: tensor "
+                         r"'model.layers.0.mlp.experts.0.up_proj.weight'")
+
+
+class OneModel(cemoe.TestCase):
+    """A model that was exchanged between two commands."""
+
+    def test_affine_experts_of_another_model(self):
+        """Only experts differ, as after tuning them alone."""
+        model = self.copy_model()
+        line = ["score", "--file", self.write("text", "one two three four"), "--json", "--quiet", "--compressed-experts",
+                cemoe.AFFINE]
+        wanted = self.assert_done(cemoe.run(*line, "--model", model))
+        packed = self.dir / "packed"
+        self.assert_done(cemoe.run("pack", "--model", model, "--out", packed, "--quiet"))
+        self.assertEqual(self.assert_done(cemoe.run(*line, "--model", packed)).raw, wanted.raw)
+        change(model, "layers.1.mlp.experts.7.gate_proj")
+        for line in (line, ["compare", "--data", self.write("data", "one two three four " * 99), "--compressed-experts",
+                            cemoe.AFFINE, "--out", self.dir / "compare"]):
+            refused = cemoe.run(*line, "--model", model)
+            self.assertEqual((refused.code, refused.out), (1, ""))
+            self.assertRegex(refused.ours[-1], rf"{cemoe.AFFINE}: its compressed experts were made for the model")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("CEMOE_RANKS", "2")
+    cemoe.main()
