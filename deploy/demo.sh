@@ -17,10 +17,11 @@ for folder in . build build/release; do
     fi
 done
 {
-    # A tree that was configured here keeps what it was configured with.
+    # A tree that was configured here keeps what it was configured with; one that came with a copy
+    # of a checkout would build the original.
     if [ ! -f build/release/build.ninja ] ||
         ! grep -Fqx "CMAKE_HOME_DIRECTORY:INTERNAL=$(pwd -P)" build/release/CMakeCache.txt; then
-        cmake --preset release
+        cmake --preset release --fresh
     fi
     cmake --build --preset release --target cemoe
 } >&2
