@@ -187,9 +187,8 @@ enum ce_status ce_encode_query(const struct ce_encoder *encoder,
     case CE_QUERY_LOGLIKELIHOOD:
         status = encode_scored(encoder, query, before, encoded, err);
         break;
-    case CE_QUERY_ROLLING:
-        status = encode_rolling(encoder, query, encoded, err);
-        break;
+    case CE_QUERY_ROLLING: /* of an empty text no token is scored, as in lm-eval */
+        return encode_rolling(encoder, query, encoded, err);
     case CE_QUERY_GENERATE:
         return encode_context(encoder, query, encoded, err);
     }

@@ -202,11 +202,12 @@ static enum ce_status check_choices(const struct ce_rendering *rendering,
     return CE_OK;
 }
 
+/* A text that is scored from its beginning may be empty: its sum is 0, as in lm-eval. */
 static enum ce_status check_target(const struct ce_rendering *rendering,
                                    const struct ce_description *description,
                                    struct ce_error *err)
 {
-    bool asked = description->output != CE_OUTPUT_GENERATE;
+    bool asked = description->output == CE_OUTPUT_LOGLIKELIHOOD;
 
     if (asked && rendering->target != NULL && rendering->target[0] == '\0') {
         return ce_fail(err, CE_ERR_FORMAT, "target: is empty");

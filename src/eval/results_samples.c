@@ -107,7 +107,8 @@ static void append_response(struct ce_string *text,
         ce_string_append(text, number);
         ce_string_append(text, outcome->greedy ? "\", \"True\"]" : "\", \"False\"]");
     } else if (query->kind == CE_QUERY_ROLLING) {
-        ce_python_json_string(text, number);
+        /* Of an empty text: Python's sum of nothing is an integer. */
+        ce_python_json_string(text, query->continuation[0] == '\0' ? "0" : number);
     } else {
         ce_python_json_string(text, answer != NULL ? answer : "");
     }

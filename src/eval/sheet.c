@@ -4,6 +4,7 @@
 #include "eval/sheet.h"
 
 #include "eval/encode.h"
+#include "eval/request_table_parts.h"
 
 #include <stdlib.h>
 
@@ -81,5 +82,53 @@ enum ce_status ce_sheet_encode(const struct ce_sheet *sheet,
         status = ce_encode_task(encoder, ce_input_task(input), &place, list, err);
     }
     free(done);
+    return status;
+}
+
+/* Of one variant: what is neither done nor asked. */
+static enum ce_status record_variant(const struct ce_sheet *sheet,
+                                     const struct ce_inputs *inputs,
+                                     uint32_t variant,
+                                     const bool *asked,
+                                     struct ce_journal *journal,
+                                     struct ce_error *err)
+{
+    const struct ce_outcome *outcome = ce_sheet_variant(sheet, variant);
+    const struct ce_outcome nothing = {.done = true, .greedy = true, .context = 1};
+    enum ce_status status = CE_OK;
+
+    for (size_t i = 0; i < inputs->count; i++) {
+        const struct ce_input *input = &inputs->input[i];
+
+        for (size_t q = 0; status == CE_OK && q < ce_input_task(input)->queries; q++) {
+            const struct ce_journal_item item = {
+                .variant = variant, .task = (uint32_t)i, .query = q};
+            const size_t number = input->first_query + q;
+
+            if (!outcome[number].done && !asked[number]) {
+                status = ce_journal_append(journal, &item, &nothing, err);
+            }
+        }
+    }
+    return status;
+}
+
+enum ce_status ce_sheet_record_empty(const struct ce_sheet *sheet,
+                                     const struct ce_inputs *inputs,
+                                     const struct ce_request_list *list,
+                                     struct ce_journal *journal,
+                                     struct ce_error *err)
+{
+    bool *asked = calloc(sheet->queries + 1, sizeof(asked[0]));
+    enum ce_status status =
+        asked == NULL ? ce_fail(err, CE_ERR_NOMEM, "no memory for the queries") : CE_OK;
+
+    for (size_t i = 0; asked != NULL && i < list->count; i++) {
+        asked[list->entry[i].query] = true;
+    }
+    for (size_t v = 0; status == CE_OK && v < sheet->variants; v++) {
+        status = record_variant(sheet, inputs, (uint32_t)v, asked, journal, err);
+    }
+    free(asked);
     return status;
 }

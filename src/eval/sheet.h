@@ -42,4 +42,12 @@ CE_MUST_CHECK enum ce_status ce_sheet_encode(const struct ce_sheet *sheet,
                                              struct ce_request_list *list,
                                              struct ce_error *err);
 
+/* Records in the journal what is not done and not in the list either: texts that are
+ * scored from their beginning and have no token. Their sum is 0, as in lm-eval. */
+CE_MUST_CHECK enum ce_status ce_sheet_record_empty(const struct ce_sheet *sheet,
+                                                   const struct ce_inputs *inputs,
+                                                   const struct ce_request_list *list,
+                                                   struct ce_journal *journal,
+                                                   struct ce_error *err);
+
 #endif

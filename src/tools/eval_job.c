@@ -171,6 +171,10 @@ read_on_rank_0(const void *values, char **text, size_t *bytes, struct ce_error *
         status = ce_sheet_encode(&job->sheet, &job->inputs, &job->encoder, &list, err);
     }
     if (status == CE_OK) {
+        status =
+            ce_sheet_record_empty(&job->sheet, &job->inputs, &list, job->journal, err);
+    }
+    if (status == CE_OK) {
         status = ce_request_table_build(&list, &data, bytes, err);
     }
     *text = data;

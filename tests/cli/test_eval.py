@@ -264,7 +264,7 @@ class Refused(EvalCase):
         cases = {
             "not JSON": (first + "\n{", "bad.jsonl"), "missing": ('{"id": "a", "type": "loglikelihood"}', "context"),
             "twice": (first + "\n" + first, "a"), "empty": ("\n", "bad.jsonl"),
-            "nothing to score": ('{"id": "a", "type": "loglikelihood_rolling", "text": ""}', "line 1"),
+            "nothing to score": ('{"id": "a", "type": "loglikelihood", "context": "a", "continuation": ""}', "line 1"),
             "unknown": ('{"id": "a", "type": "loglikelihood", "context": "", "continuation": "b", "best": 1}', "best")}
         for name, (text, said) in cases.items():
             with self.subTest(name):

@@ -48,6 +48,19 @@ static inline void require_table(const struct ce_request_list *list, size_t quer
     free(data);
 }
 
+/* An empty text that is scored from its beginning asks nothing. */
+static inline size_t count_asking(const struct ce_task *task)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < task->queries; i++) {
+        const struct ce_query *query = &task->query[i];
+
+        count += query->kind != CE_QUERY_ROLLING || query->continuation[0] != '\0';
+    }
+    return count;
+}
+
 /* True when the task could be encoded. */
 static inline int check_task(const struct ce_task *task)
 {
@@ -57,7 +70,7 @@ static inline int check_task(const struct ce_task *task)
 
     require(status == CE_OK || status == CE_ERR_FORMAT || status == CE_ERR_ARG);
     if (status == CE_OK) {
-        require_table(&list, task->queries);
+        require_table(&list, count_asking(task));
     }
     ce_request_list_free(&list);
     return status == CE_OK;
