@@ -6,26 +6,35 @@
 
 #include <stdlib.h>
 
+enum ce_status
+ce_json_fail(const char *file, const struct ce_json_problem *why, struct ce_error *err)
+{
+    if (why->memory) {
+        return ce_fail(err, CE_ERR_NOMEM, "%s: no memory to read it", file);
+    }
+    return ce_fail(err,
+                   CE_ERR_FORMAT,
+                   "%s: line %zu, column %zu: %s",
+                   file,
+                   why->line,
+                   why->column,
+                   why->text);
+}
+
 enum ce_status ce_json_parse_object(const char *text,
                                     size_t bytes,
                                     const char *file,
                                     json_t **object,
                                     struct ce_error *err)
 {
-    json_error_t why;
-    json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &why);
+    struct ce_json_problem why;
+    json_t *root = ce_json_text_parse(text, bytes, CE_JSON_PLAIN, &why);
 
     *object = NULL;
     if (root == NULL) {
-        return ce_fail(err,
-                       CE_ERR_FORMAT,
-                       "%s: line %d, column %d: %s",
-                       file,
-                       why.line,
-                       why.column,
-                       why.text);
+        return ce_json_fail(file, &why, err);
     }
-    if (!json_is_object(root)) {
+    if (!json_is_object(root) || ce_json_odd(root) != NULL) {
         json_decref(root);
         return ce_fail(err, CE_ERR_FORMAT, "%s: not a JSON object", file);
     }

@@ -1,13 +1,16 @@
-/* json.h - typed reading of untrusted JSON with jansson; errors name file and field
+/* json.h - typed reading of untrusted JSON as jansson's values; errors name file and
+ * field
  *
- * Parsing rejects duplicate keys and nesting beyond jansson's limit. Readers
- * look up `key` in `object`; absent or null leaves *out as it was (its
- * default) unless the name says `require`.
+ * Parsing (json_text.h) rejects duplicate keys and deep nesting. Readers look up `key`
+ * in `object`; absent or null leaves *out as it was (its default) unless the name says
+ * `require`. What Python reads and others do not (NaN, integers beyond 64 bits, NUL in
+ * strings) is of no type here: in a field that nobody reads it does no harm.
  */
 
 #ifndef CE_BASE_JSON_H
 #define CE_BASE_JSON_H
 
+#include "base/json_text.h"
 #include "base/status.h"
 
 #include <jansson.h>
@@ -20,6 +23,10 @@ struct ce_json_source {
     const char *file;
     const char *prefix; /* "" or e.g. "rope_scaling." */
 };
+
+/* Where a text is no JSON: "FILE: line L, column C: why". */
+enum ce_status
+ce_json_fail(const char *file, const struct ce_json_problem *why, struct ce_error *err);
 
 /* Parses a buffer as one JSON object. The caller json_decref's *object. */
 CE_MUST_CHECK enum ce_status ce_json_parse_object(const char *text,

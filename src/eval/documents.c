@@ -45,6 +45,8 @@ static enum ce_status check_id(struct reader *reader, const json_t *object)
         (void)snprintf(
             digits, sizeof(digits), "%" JSON_INTEGER_FORMAT, json_integer_value(id));
         key = digits;
+    } else if (key == NULL) {
+        key = ce_json_big_integer(id);
     }
     return key != NULL ? ce_jsonl_claim_id(&reader->lines, field, key, reader->err)
                        : ce_jsonl_fail(&reader->lines,

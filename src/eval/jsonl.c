@@ -2,6 +2,8 @@
 
 #include "eval/jsonl.h"
 
+#include "base/text_file.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,9 +14,11 @@ enum ce_status ce_jsonl_init(struct ce_jsonl *lines,
                              size_t bytes,
                              struct ce_error *err)
 {
+    const size_t mark = ce_text_mark(text, bytes);
+
     *lines = (struct ce_jsonl){
-        .path = path, .text = text, .bytes = bytes, .ids = json_object()};
-    return lines->ids != NULL ? CE_OK
+        .path = path, .text = text + mark, .bytes = bytes - mark, .ids = json_object()};
+    return lines->ids != NULL ? ce_text_check(text, bytes, path, err)
                               : ce_fail(err, CE_ERR_NOMEM, "%s: out of memory", path);
 }
 
@@ -43,15 +47,20 @@ struct ce_json_source ce_jsonl_source(const struct ce_jsonl *lines)
     return (struct ce_json_source){.file = lines->where, .prefix = ""};
 }
 
-/* The next line without its end. */
+/* The next line without its end, which is LF, CR LF or CR. */
 static const char *take_line(struct ce_jsonl *lines, size_t *bytes)
 {
     const char *line = lines->text;
-    const char *end = memchr(line, '\n', lines->bytes);
+    const char *newline = memchr(line, '\n', lines->bytes);
+    const size_t before = newline != NULL ? (size_t)(newline - line) : lines->bytes;
+    const char *end = memchr(line, '\r', before);
+    size_t used = 0;
 
-    *bytes = end != NULL ? (size_t)(end - line) : lines->bytes;
-    lines->bytes -= end != NULL ? *bytes + 1 : *bytes;
-    lines->text += end != NULL ? *bytes + 1 : *bytes;
+    *bytes = end != NULL ? (size_t)(end - line) : before;
+    used = *bytes + (*bytes < lines->bytes);
+    used += end != NULL && end + 1 == newline; /* CR LF is one end */
+    lines->bytes -= used;
+    lines->text += used;
     lines->line++;
     (void)snprintf(lines->where,
                    sizeof(lines->where),
@@ -77,13 +86,15 @@ static enum ce_status parse(const struct ce_jsonl *lines,
                             json_t **object,
                             struct ce_error *err)
 {
-    json_error_t why;
+    struct ce_json_problem why;
 
-    *object = json_loadb(line, bytes, JSON_REJECT_DUPLICATES, &why);
+    *object = ce_json_text_parse(line, bytes, CE_JSON_LAST_KEY, &why);
     if (*object == NULL) {
-        return ce_jsonl_fail(lines, err, "column %d: %s", why.column, why.text);
+        return why.memory
+                   ? ce_fail(err, CE_ERR_NOMEM, "%s: out of memory", lines->where)
+                   : ce_jsonl_fail(lines, err, "column %zu: %s", why.column, why.text);
     }
-    if (!json_is_object(*object)) {
+    if (!json_is_object(*object) || ce_json_odd(*object) != NULL) {
         json_decref(*object);
         *object = NULL;
         return ce_jsonl_fail(lines, err, "not a JSON object");
@@ -104,6 +115,24 @@ ce_jsonl_next(struct ce_jsonl *lines, json_t **object, struct ce_error *err)
         }
     }
     return CE_OK;
+}
+
+bool ce_jsonl_is_lines(const char *text, size_t bytes)
+{
+    struct ce_jsonl lines = {.path = NULL};
+    json_t *object = NULL;
+    size_t count = 0;
+    enum ce_status status = ce_jsonl_init(&lines, "", text, bytes, NULL);
+
+    do {
+        if (status == CE_OK) {
+            status = ce_jsonl_next(&lines, &object, NULL);
+        }
+        count += object != NULL;
+        json_decref(object);
+    } while (status == CE_OK && object != NULL);
+    ce_jsonl_fini(&lines);
+    return status == CE_OK && count > 0;
 }
 
 enum ce_status ce_jsonl_check_fields(const struct ce_jsonl *lines,
@@ -138,6 +167,10 @@ enum ce_status ce_jsonl_require_string(const struct ce_jsonl *lines,
     const json_t *value = json_object_get(object, key);
 
     *out = json_string_value(value);
+    if (ce_json_odd(value) != NULL) {
+        return ce_jsonl_fail(
+            lines, err, "%s: is %.80s, which is no text", key, ce_json_odd(value));
+    }
     if (*out == NULL) {
         return ce_jsonl_fail(
             lines, err, "%s: is %s", key, value == NULL ? "missing" : "not a string");

@@ -1,6 +1,8 @@
 /* jsonl.h - JSON Lines: one object a line, from text that nobody has checked
  *
- * Blank lines are skipped. Errors begin with "FILE: line N: ".
+ * Read as Python reads them (base/json_text.h): a byte order mark before the first line
+ * is skipped, lines end in LF, CR LF or CR, of equal keys the last counts. Blank lines
+ * are skipped. Errors begin with "FILE: line N: ".
  */
 
 #ifndef CE_EVAL_JSONL_H
@@ -27,6 +29,9 @@ CE_MUST_CHECK enum ce_status ce_jsonl_init(struct ce_jsonl *lines,
                                            size_t bytes,
                                            struct ce_error *err);
 void ce_jsonl_fini(struct ce_jsonl *lines); /* accepts a zeroed object */
+
+/* Every line that is not blank is a JSON object, and there is one. */
+bool ce_jsonl_is_lines(const char *text, size_t bytes);
 
 /* The object of the next line that is not blank, which the caller json_decref's; NULL
  * after the last. */

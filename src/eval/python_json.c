@@ -2,6 +2,9 @@
 
 #include "eval/python_json.h"
 
+#include "base/json_string.h"
+#include "base/json_text.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -78,37 +81,13 @@ void ce_python_float(double value, char text[CE_PYTHON_FLOAT_BYTES])
     }
 }
 
-static void append_escaped(struct ce_string *text, unsigned char byte)
-{
-    static const char named[] = "\"\\\n\r\t\f\b";
-    static const char letter[] = "\"\\nrtfb";
-    const char *at = byte == '\0' ? NULL : strchr(named, byte);
-    char escape[8];
-
-    if (at != NULL) {
-        (void)snprintf(escape, sizeof(escape), "\\%c", letter[at - named]);
-    } else {
-        (void)snprintf(escape, sizeof(escape), "\\u%04x", (unsigned)byte);
-    }
-    ce_string_append(text, escape);
-}
-
 static void append_quoted(struct ce_string *text, const char *string, size_t length)
 {
-    size_t kept = 0;
+    char *quoted = ce_json_string_quote(string, length);
 
-    ce_string_append(text, "\"");
-    for (size_t i = 0; i < length; i++) {
-        unsigned char byte = (unsigned char)string[i];
-
-        if (byte < 0x20 || byte == '"' || byte == '\\') {
-            ce_string_append_bytes(text, string + kept, i - kept);
-            append_escaped(text, byte);
-            kept = i + 1;
-        }
-    }
-    ce_string_append_bytes(text, string + kept, length - kept);
-    ce_string_append(text, "\"");
+    text->failed |= quoted == NULL;
+    ce_string_append(text, quoted != NULL ? quoted : "");
+    free(quoted);
 }
 
 void ce_python_json_string(struct ce_string *text, const char *string)
@@ -156,13 +135,18 @@ append_object(struct ce_string *text, json_t *object, size_t indent, size_t dept
 {
     const char *key = NULL;
     json_t *value = NULL;
+    size_t length = 0;
     bool comma = false;
 
+    if (ce_json_odd(object) != NULL) {
+        ce_string_append(text, ce_json_odd(object));
+        return;
+    }
     ce_string_append(text, "{");
-    json_object_foreach(object, key, value)
+    json_object_keylen_foreach(object, key, length, value)
     {
         append_break(text, comma, indent, depth + 1);
-        ce_python_json_string(text, key);
+        append_quoted(text, key, length);
         ce_string_append(text, ": ");
         append_value(text, value, indent, depth + 1);
         comma = true;

@@ -202,7 +202,8 @@ static enum ce_status check_choices(const struct ce_rendering *rendering,
     return CE_OK;
 }
 
-/* A text that is scored from its beginning may be empty: its sum is 0, as in lm-eval. */
+/* A text that is scored from its beginning may be empty: its sum is 0, as in lm-eval.
+ */
 static enum ce_status check_target(const struct ce_rendering *rendering,
                                    const struct ce_description *description,
                                    struct ce_error *err)

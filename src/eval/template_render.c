@@ -1,5 +1,6 @@
 /* template_render.c - a template and a document to text */
 
+#include "base/json_text.h"
 #include "base/options_table.h"
 #include "eval/cleanup.h"
 #include "eval/template_parts.h"
@@ -119,7 +120,9 @@ static enum ce_status add_value(const struct ce_template_part *part,
                                 struct ce_string *text,
                                 struct ce_error *err)
 {
+    const char *big = ce_json_big_integer(value);
     char digits[32];
+    char what[160];
 
     if (json_is_string(value)) {
         ce_string_append_bytes(
@@ -131,6 +134,17 @@ static enum ce_status add_value(const struct ce_template_part *part,
             digits, sizeof(digits), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
         ce_string_append(text, digits);
         return CE_OK;
+    }
+    if (big != NULL) {
+        ce_string_append(text, big);
+        return CE_OK;
+    }
+    if (ce_json_odd(value) != NULL) {
+        (void)snprintf(what,
+                       sizeof(what),
+                       "text or an integer but %.100s, which no prompt can have",
+                       ce_json_odd(value));
+        return fail_type(part, part->steps, what, err);
     }
     return fail_type(part, part->steps, "a string or an integer", err);
 }

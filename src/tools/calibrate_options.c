@@ -10,9 +10,10 @@ static const struct ce_option text_options[] = {
      .kind = CE_OPTION_LIST,
      .argument = "FILE",
      .field = offsetof(struct ce_calibrate_values, data),
-     .help = "UTF-8 texts like those the model will see: plain text, or JSON Lines in "
-             "a file that ends in .jsonl, a document a line. Several files have equal "
-             "shares of --tokens."},
+     .help =
+         "UTF-8 texts like those the model will see: plain text, or JSON Lines in "
+         "a file that ends in .jsonl, .ndjson or .jsonlines or has an object on every "
+         "line: a document per line. Several files have equal shares of --tokens."},
     {.name = "field",
      .kind = CE_OPTION_STRING,
      .argument = "NAME",

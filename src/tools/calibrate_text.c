@@ -3,10 +3,11 @@
  * Rank 0 reads and encodes; what it takes of the texts goes to the others as numbers.
  */
 
-#include "base/file.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "base/text_file.h"
 #include "comm/collective.h"
+#include "eval/data_file.h"
 #include "eval/jsonl.h"
 #include "eval/task.h"
 #include "model/tokenizer/tokenizer.h"
@@ -83,13 +84,6 @@ static enum ce_status add_lines(struct documents *documents,
     }
 }
 
-static bool has_lines(const char *path)
-{
-    const char *dot = strrchr(path, '.');
-
-    return dot != NULL && strcmp(dot, ".jsonl") == 0;
-}
-
 static enum ce_status read_documents(struct documents *documents,
                                      const struct ce_tokenizer *tokenizer,
                                      const char *path,
@@ -99,9 +93,13 @@ static enum ce_status read_documents(struct documents *documents,
     struct ce_jsonl lines = {0};
     char *text = NULL;
     size_t bytes = 0;
-    enum ce_status status = ce_file_read(path, TEXT_LIMIT, &text, &bytes, err);
+    bool has_lines = false;
+    enum ce_status status = ce_text_file_read(path, TEXT_LIMIT, &text, &bytes, err);
 
-    if (status == CE_OK && has_lines(path)) {
+    if (status == CE_OK) {
+        status = ce_data_file_classify(path, text, bytes, field, &has_lines, err);
+    }
+    if (status == CE_OK && has_lines) {
         status = ce_jsonl_init(&lines, path, text, bytes, err);
         if (status == CE_OK) {
             status = add_lines(documents, tokenizer, &lines, field, err);

@@ -2,8 +2,9 @@
 
 #include "tools/held_out.h"
 
-#include "base/file.h"
+#include "base/text_file.h"
 #include "comm/collective.h"
+#include "eval/data_file.h"
 
 #include <stdlib.h>
 
@@ -12,7 +13,7 @@
 static enum ce_status
 read_text(const void *path, char **text, size_t *bytes, struct ce_error *err)
 {
-    return ce_file_read_input(path, TEXT_LIMIT, text, bytes, err);
+    return ce_text_file_read(path, TEXT_LIMIT, text, bytes, err);
 }
 
 enum ce_status ce_held_out_read(struct ce_session *session,
@@ -29,6 +30,7 @@ enum ce_status ce_held_out_read(struct ce_session *session,
     if (status != CE_OK) {
         return status;
     }
+    ce_data_file_warn_of_json(path, text, bytes);
     status = ce_tokenizer_encode(tokenizer, text, bytes, false, ids, err);
     if (status != CE_OK) {
         ce_error_prefix(err, "%s", path);

@@ -73,6 +73,13 @@ static const struct ce_manual_section sections[] = {
      "  2  wrong usage\n"
      "  3  ran, but a check did not hold\n"
      "  4  stopped early, can be resumed"},
+    {"TEXT FILES",
+     "Texts, lists of prompts and JSON Lines are UTF-8 and read as Python reads them "
+     "in "
+     "text mode: lines end in LF, CR LF or CR, which becomes LF in a text, and a byte "
+     "order mark at the beginning is left out. Archives, tables and UTF-16 are refused "
+     "by name. JSON may have NaN, integers of any size, \\u0000 and half surrogates in "
+     "fields that are not used."},
     {"ENVIRONMENT",
      "OMP_NUM_THREADS sets the threads of each rank. mpirun binds a rank to one core "
      "unless told otherwise: with several threads per rank use --map-by slot:PE=T or "

@@ -2,7 +2,7 @@
 
 #include "tools/prompts.h"
 
-#include "base/file.h"
+#include "base/text_file.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +59,7 @@ static enum ce_status append_file(char **input,
 {
     char *text = NULL;
     size_t length = 0;
-    enum ce_status status = ce_file_read_input(path, PROMPT_LIMIT, &text, &length, err);
+    enum ce_status status = ce_text_file_read(path, PROMPT_LIMIT, &text, &length, err);
 
     if (status == CE_OK) {
         status = append(input, bytes, text, length, err);

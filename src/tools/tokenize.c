@@ -1,8 +1,8 @@
 /* tokenize.c - `cemoe tokenize`: text to token ids and back */
 
-#include "base/file.h"
 #include "base/log.h"
 #include "base/streams.h"
+#include "base/text_file.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tools/commands.h"
 #include "tools/common.h"
@@ -84,7 +84,7 @@ static enum ce_status encode_file(const struct values *values,
     char *text = NULL;
     size_t bytes = 0;
     enum ce_status status =
-        ce_file_read_input(values->file, TEXT_LIMIT, &text, &bytes, err);
+        ce_text_file_read(values->file, TEXT_LIMIT, &text, &bytes, err);
 
     if (status == CE_OK) {
         status = ce_tokenizer_encode(

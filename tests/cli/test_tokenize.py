@@ -30,6 +30,11 @@ class Tokenize(cemoe.TestCase):
                 if "\0" not in text:
                     self.assertEqual(self.tokenize(f"--text={text}", "--json").json(), wanted)
 
+    def test_files_of_other_systems(self):
+        wanted = self.tokenize("--text", "Two\nexperts\n", "--json").json()
+        for data in (b"\xef\xbb\xbfTwo\r\nexperts\r\n", b"Two\rexperts\r"):
+            self.assertEqual(self.tokenize("--file", self.write("text", data), "--json").json(), wanted)
+
     def test_decode_gives_the_text_back(self):
         text = "Two  experts, été,\n日本 \U0001F600"
         ids = ",".join(map(str, self.tokenize("--text", text, "--json").json()["ids"]))
@@ -92,6 +97,10 @@ class BadInput(cemoe.TestCase):
         file = self.write("broken", b"ab\xff")
         self.assert_failure(["--model", cemoe.MODEL, "--file", file], str(file), "UTF-8", "byte 2")
         self.assert_failure(["--model", cemoe.MODEL, "--file", "-"], "UTF-8", "byte 0", stdin=b"\xc3")
+
+    def test_a_file_of_another_encoding(self):
+        file = self.write("wide", "Two".encode("utf-16"))
+        self.assert_failure(["--model", cemoe.MODEL, "--file", file], str(file), "UTF-16")
 
     def test_an_id_outside_the_vocabulary(self):
         self.assert_failure(["--model", cemoe.MODEL, "--decode", "1,2048"], "--decode", "2048")

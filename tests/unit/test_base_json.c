@@ -36,14 +36,11 @@ static void bad_documents_are_refused_with_the_place(void **state)
     assert_refused("{\"a\": 1, \"a\": 2}", 16, "duplicate");
     assert_refused("{\"a\": {\"b\": 1, \"b\": 2}}", 23, "duplicate");
     assert_refused("[1]", 3, "not a JSON object");
-    assert_refused("7", 1, "'['"); /* the parser itself wants a container */
+    assert_refused("7", 1, "not a JSON object");
+    assert_refused("NaN", 3, "not a JSON object");
     assert_refused("", 0, "line 1");
-    assert_refused("{} x", 4, "end of file");
-    assert_refused("{\"a\": NaN}", 10, "line 1");
-    assert_refused("{\"a\": 1e999}", 12, "overflow");
-    assert_refused("{\"a\": 99999999999999999999}", 27, "big");
-    assert_refused("{\"a\": \"\xff\"}", 10, "decode byte");
-    assert_refused("{\"a\\u0000b\": 1}", 15, "line 1");
+    assert_refused("{} x", 4, "the end of the text");
+    assert_refused("{\"a\": \"\xff\"}", 10, "not UTF-8");
     assert_refused(nul, sizeof(nul) - 1, "line 1");
 }
 

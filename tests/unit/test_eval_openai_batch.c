@@ -260,7 +260,7 @@ static void a_file_is_refused_as_a_whole(void **state)
     (void)state;
     refused("\n", "b: no requests");
     refused("{}", "b: line 1: custom_id: is missing");
-    refused(LINE("a", "") "x", "b: line 2: column 1: '[' or '{' expected near 'x'");
+    refused(LINE("a", "") "x", "b: line 2: column 1: a value is expected");
     refused(LINE("a", "") LINE("a", ""),
             "b: line 2: custom_id: \"a\" is also that of line 1");
     refused(LINE("a", "") "{\"custom_id\": \"b\", \"body\": {\"model\": \"o\"}}",

@@ -115,14 +115,17 @@ static void lines_that_are_no_objects_are_refused(void **state)
     refused("", "r: no requests");
     refused("\n \r\n", "r: no requests");
     refused("\n[1]\n", "r: line 2: not a JSON object");
-    refused("{\"id\": \"a\"", "r: line 1: column 10: '}' expected near end of file");
-    refused_bytes("{\"id\": \"\xC3\"}\n",
-                  13,
-                  "r: line 1: column 8: unable to decode byte 0xc3 near '\"'");
+    refused("{\"id\": \"a\"", "r: line 1: column 11: ',' or '}' is expected");
+    refused_bytes(
+        "{\"id\": \"\xC3\"}\n", 13, "r: line 1: column 9: the text is not UTF-8");
     refused_bytes("{\"id\": \"a\0b\"}",
                   14,
-                  "r: line 1: column 9: control character 0x0 "
-                  "near '\"a'");
+                  "r: line 1: column 10: a control character in a string");
+    refused("{\"id\": \"a\", \"type\": \"loglikelihood_rolling\", \"text\": "
+            "\"a\\u0000b\"}",
+            "r: line 1: text: is \"a\\u0000b\", which is no text");
+    refused_bytes(
+        "\x1f\x8b\x08", 3, "r: is a gzip file, not UTF-8 text: unpack it first");
 }
 
 #define GENERATE "{\"id\": \"a\", \"type\": \"generate_until\", \"context\": \"x\", "

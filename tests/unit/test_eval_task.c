@@ -61,13 +61,13 @@ static void bad_lines_are_refused(void **state)
     static const struct refusal cases[] = {
         {"", "d.jsonl: no documents"},
         {"\n  \n\t\r\n", "d.jsonl: no documents"},
-        {GOOD "{\"id\": 2,\n", "d.jsonl: line 2: column 9"},
+        {GOOD "{\"id\": 2,\n", "d.jsonl: line 2: column 10: a key in double quotes"},
         {GOOD "\n[1]\n", "d.jsonl: line 3: not a JSON object"},
         {GOOD "{}\n", "d.jsonl: line 2: an empty document"},
-        {GOOD "{\"id\": 2, \"id\": 3}", "d.jsonl: line 2: column"},
         {GOOD "{\"id\": \"\xff\"}\n",
-         "d.jsonl: line 2: column 8: unable to decode byte"},
-        {GOOD "{\"id\": \"\\ud800\"}\n", "d.jsonl: line 2: column"},
+         "d.jsonl: line 2: column 9: the text is not UTF-8"},
+        {GOOD "{\"id\": \"\\ud800\"}\n", "d.jsonl: line 2: id: is missing or not"},
+        {GOOD "{\"id\": NaN}\n", "d.jsonl: line 2: id: is missing or not"},
         {GOOD GOOD, "d.jsonl: line 2: id: \"1\" is also that of line 1"},
         {"{\"id\": null}\n", "d.jsonl: line 1: id: is missing or not"},
     };
@@ -106,7 +106,13 @@ static void documents_without_what_is_asked_are_refused(void **state)
         {"{\"id\": 2, \"q\": \"\", \"c\": [\"x\"], \"g\": \"\"}",
          "d.jsonl: line 1: gold: \"\" is not among the choices"},
         {"{\"id\": 2, \"q\": \"\", \"c\": [\"x\"], \"g\": 99999999999999999999}",
-         "d.jsonl: line 1: column"},
+         "gold: is \"99999999999999999999\", but"},
+        {"{\"id\": 2, \"q\": NaN, \"c\": [\"x\"], \"g\": 0}",
+         "d.jsonl: line 1: prompt: q: is not text or an integer but NaN, which no"},
+        {"{\"id\": 2, \"q\": \"a\\u0000b\", \"c\": [\"x\"], \"g\": 0}",
+         "prompt: q: is not text or an integer but \"a\\u0000b\", which no prompt can"},
+        {"{\"id\": 2, \"q\": \"\", \"c\": [\"x\", \"\\ud83d\"], \"g\": 0}",
+         "choices: element 1 of the list in the document is not a string"},
         {"{\"id\": 2, \"q\": \"\", \"c\": [\"x\"], \"g\": \"99999999999999999999\"}",
          "gold: is \"99999999999999999999\", but"},
     };
@@ -123,9 +129,9 @@ static void documents_without_what_is_asked_are_refused(void **state)
 static void asking_how_likely_nothing_is_is_refused(void **state)
 {
     static const char description[] =
-        "{\"name\": \"t\", \"output_type\": \"loglikelihood_rolling\","
-        " \"documents\": \"d.jsonl\", \"target\": \"{{text}}\","
-        " \"metrics\": [{\"name\": \"bits_per_byte\"}]}";
+        "{\"name\": \"t\", \"output_type\": \"loglikelihood\","
+        " \"documents\": \"d.jsonl\", \"prompt\": \"\", \"target\": \"{{text}}\","
+        " \"metrics\": [{\"name\": \"acc\"}]}";
     static const char document[] = "{\"text\": \"x\"}\n{\"text\": \"\"}\n";
 
     assert_refused(state,

@@ -12,23 +12,13 @@ enum ce_status ce_tokenizer_parse_document(json_t **root,
                                            const char *file,
                                            struct ce_error *err)
 {
-    json_error_t why;
+    struct ce_json_problem why;
 
-    *root = json_loadb(json, bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
+    *root = ce_json_text_parse(json, bytes, CE_JSON_NUL, &why);
     if (*root == NULL) {
-        /* It has no words for most failures to allocate. */
-        bool memory =
-            why.text[0] == '\0' || json_error_code(&why) == json_error_out_of_memory;
-
-        return ce_fail(err,
-                       memory ? CE_ERR_NOMEM : CE_ERR_FORMAT,
-                       "%s: line %d, column %d: %s",
-                       file,
-                       why.line,
-                       why.column,
-                       why.text);
+        return ce_json_fail(file, &why, err);
     }
-    if (!json_is_object(*root)) {
+    if (!json_is_object(*root) || ce_json_odd(*root) != NULL) {
         return ce_fail(err, CE_ERR_FORMAT, "%s: not a JSON object", file);
     }
     return CE_OK;
