@@ -161,12 +161,12 @@ class Pass:
         """What output blocks show with what the block before them printed."""
         printed = None
         for number, block in enumerate(blocks):
-            if block.kind == "output" and printed is not None:
-                missing = pages.missing_lines(block.text, printed)
+            if block.kind.startswith("output") and printed is not None:
+                missing = pages.missing_lines(block.text, printed, block.kind == "output exactly")
                 if missing:
                     sys.exit(f"failed: {block}: shown, but not printed:\n" + "\n".join(missing) +
                              f"\nprinted was\n{printed}")
-            elif block.kind not in ("output", "file"):
+            elif not block.kind.startswith("output") and block.kind != "file":
                 printed = read_note(self.note(page, number))
 
     def run(self):

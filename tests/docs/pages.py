@@ -8,9 +8,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Whose blocks are marked: what a user runs. Links are followed in every page.
 MARKED = ("README.md", "CONTRIBUTING.md", "docs/*.md", "deploy/**/README.md", "slurm/*.md", "bench/**/README.md")
 MARK = re.compile(r"<!-- example: (.*?) -->")
-KINDS = ("run", "run as root", "run with slurm", "output", "file", "skip")
+KINDS = ("run", "run as root", "run with slurm", "output", "output exactly", "file", "skip")
 FENCE = re.compile(r"( *)```")
-HELP = ("; marks are run, run as root, run with slurm, output, file NAME and skip: REASON, "
+HELP = ("; marks are run, run as root, run with slurm, output, output exactly, file NAME and skip: REASON, "
         "in a comment on the line before the block (docs/README.md)")
 
 
@@ -115,14 +115,16 @@ def broken_links(page):
             yield f"{page}: {target}: no heading of this name"
 
 
-def line_pattern(line):
-    """What a printed line must be for one of an output block: the same words, any numbers."""
-    words = (re.sub(r"\\?[-+]?\d+(\\?[.,]\d+)*", r"[-+]?\\d+([.,]\\d+)*", re.escape(word)) for word in line.split())
+def line_pattern(line, exactly):
+    """What a printed line must be for one of an output block: the same words, any numbers unless exactly."""
+    words = [re.escape(word) for word in line.split()]
+    if not exactly:
+        words = [re.sub(r"\\?[-+]?\d+(\\?[.,]\d+)*", r"[-+]?\\d+([.,]\\d+)*", word) for word in words]
     return re.compile(r"\s*" + r"\s+".join(words) + r"\s*")
 
 
-def missing_lines(wanted, printed):
+def missing_lines(wanted, printed, exactly=False):
     """The lines of an output block that were not printed, in the block's order."""
     lines = printed.splitlines()
     return [line for line in wanted.splitlines() if line.strip() not in ("", "...")
-            and not any(line_pattern(line).fullmatch(other) for other in lines)]
+            and not any(line_pattern(line, exactly).fullmatch(other) for other in lines)]

@@ -22,7 +22,7 @@ class Blocks(unittest.TestCase):
 
     def test_marks(self):
         for mark, kind, argument in (("run", "run", ""), ("run as root", "run as root", ""),
-                                     ("run with slurm", "run with slurm", ""), ("output", "output", ""),
+                                     ("run with slurm", "run with slurm", ""), ("output", "output", ""), ("output exactly", "output exactly", ""),
                                      ("file a/b.json", "file", "a/b.json"), ("skip: a reason", "skip", "a reason")):
             block, = pages.parse(PAGE, marked(mark))
             self.assertEqual((block.kind, block.argument, block.text, block.line), (kind, argument, "true\n", 5))
@@ -45,6 +45,9 @@ class Output(unittest.TestCase):
         printed = "first\nrank 0: 1.25 s, -3 %  of 12,000\n"
         self.assertEqual(pages.missing_lines("rank 7: 0.5 s, +88.1 % of 3\n...\n\n", printed), [])
         self.assertEqual(pages.missing_lines("first\nsecond\n", printed), ["second"])
+        exact = "rank 0: 1.25 s, -3 % of 12,000"
+        self.assertEqual(pages.missing_lines(exact, printed, exactly=True), [])
+        self.assertEqual(pages.missing_lines(exact.replace("25", "26"), printed, exactly=True), [exact.replace("25", "26")])
         self.assertEqual(pages.missing_lines("rank 0: 1.25 ms, -3 % of 12,000\n", printed),
                          ["rank 0: 1.25 ms, -3 % of 12,000"])
 
