@@ -23,12 +23,14 @@ static void assert_cuts(const char *component, const char *text, const char *wan
     struct ce_error err = {.text = ""};
     struct ce_pretokenizer pretokenizer = {.steps = 0};
     struct ce_text pieces = {.data = NULL};
+    struct ce_budget budget;
     struct ce_cutting cutting = {.pretokenizer = &pretokenizer,
-                                 .regex = ce_regex_scratch_create(),
+                                 .regex = ce_regex_scratch_create(&budget),
                                  .sink = collect,
                                  .user = &pieces};
     json_t *root = json_pack("{s:o}", "pre_tokenizer", json_loads(component, 0, NULL));
 
+    ce_budget_begin(&budget, strlen(text));
     assert_non_null(root);
     assert_int_equal(ce_pretokenizer_read(&pretokenizer, root, "t.json", &err), CE_OK);
     assert_int_equal(

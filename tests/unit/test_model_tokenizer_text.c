@@ -170,22 +170,23 @@ static void the_trie_finds_the_longest_key(void **state)
     (void)state;
     struct ce_trie trie = {.count = 0};
     size_t bytes = 0;
+    size_t visits = 0;
 
-    assert_int_equal(ce_trie_longest(&trie, span_of("a"), &bytes), -1);
+    assert_int_equal(ce_trie_longest(&trie, span_of("a"), &bytes, &visits), -1);
     add(&trie, "ab", 1, true);
     add(&trie, "abcd", 2, true);
     add(&trie, "ax", 3, true);
     add(&trie, "\xFF", 4, true);
     add(&trie, "ab", 5, false);
-    assert_int_equal(ce_trie_longest(&trie, span_of("abcx"), &bytes), 1);
+    assert_int_equal(ce_trie_longest(&trie, span_of("abcx"), &bytes, &visits), 1);
     assert_int_equal(bytes, 2);
-    assert_int_equal(ce_trie_longest(&trie, span_of("abcdabcd"), &bytes), 2);
+    assert_int_equal(ce_trie_longest(&trie, span_of("abcdabcd"), &bytes, &visits), 2);
     assert_int_equal(bytes, 4);
-    assert_int_equal(ce_trie_longest(&trie, span_of("ax"), &bytes), 3);
-    assert_int_equal(ce_trie_longest(&trie, span_of("\xFF"), &bytes), 4);
-    assert_int_equal(ce_trie_longest(&trie, span_of("a"), &bytes), -1);
-    assert_int_equal(ce_trie_longest(&trie, span_of("b"), &bytes), -1);
-    assert_int_equal(ce_trie_longest(&trie, span_of(""), &bytes), -1);
+    assert_int_equal(ce_trie_longest(&trie, span_of("ax"), &bytes, &visits), 3);
+    assert_int_equal(ce_trie_longest(&trie, span_of("\xFF"), &bytes, &visits), 4);
+    assert_int_equal(ce_trie_longest(&trie, span_of("a"), &bytes, &visits), -1);
+    assert_int_equal(ce_trie_longest(&trie, span_of("b"), &bytes, &visits), -1);
+    assert_int_equal(ce_trie_longest(&trie, span_of(""), &bytes, &visits), -1);
     ce_trie_fini(&trie);
 }
 

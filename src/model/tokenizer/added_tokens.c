@@ -18,6 +18,7 @@ struct match {
 struct splitting {
     const struct ce_added_tokens *added;
     const struct ce_trie *set;
+    struct ce_budget *budget;
     struct ce_span text;
     size_t next;      /* where the next token is looked for */
     size_t done;      /* behind the last token and what it stripped */
@@ -90,18 +91,23 @@ static size_t strip_right(struct splitting *splitting, size_t end)
     return end;
 }
 
-/* The next token from `next` on, without what it strips. */
+/* The next token from `next` on, without what it strips. Ends at once when no steps are
+ * left, which its caller sees. */
 static bool find(struct splitting *splitting, bool plain_specials, struct match *match)
 {
     while (splitting->next < splitting->text.bytes) {
         struct ce_span rest = {.data = splitting->text.data + splitting->next,
                                .bytes = splitting->text.bytes - splitting->next};
         size_t bytes = 1;
-        int32_t index = ce_trie_longest(splitting->set, rest, &bytes);
+        size_t visits = 0;
+        int32_t index = ce_trie_longest(splitting->set, rest, &bytes, &visits);
 
         match->start = splitting->next;
         match->end = splitting->next + bytes;
         splitting->next = match->end;
+        if (!ce_steps_take(&splitting->budget->steps, visits)) {
+            return false;
+        }
         if (index < 0) {
             continue;
         }
@@ -123,11 +129,13 @@ enum ce_status ce_added_tokens_split(const struct ce_added_tokens *added,
                                      const struct ce_trie *set,
                                      struct ce_span text,
                                      bool plain_specials,
+                                     struct ce_budget *budget,
                                      ce_added_tokens_visit *visit,
                                      void *user,
                                      struct ce_error *err)
 {
-    struct splitting splitting = {.added = added, .set = set, .text = text};
+    struct splitting splitting = {
+        .added = added, .set = set, .budget = budget, .text = text};
     struct match match;
     enum ce_status status = CE_OK;
 
@@ -148,6 +156,14 @@ enum ce_status ce_added_tokens_split(const struct ce_added_tokens *added,
                 visit(user, match.token, part(&splitting, match.start, match.end), err);
         }
         splitting.done = match.end;
+    }
+    if (status == CE_OK && budget->steps.left == 0) {
+        return ce_fail(
+            err,
+            CE_ERR_UNSUPPORTED,
+            "%s: added_tokens: looking for them takes too many steps on this "
+            "text",
+            added->file);
     }
     if (status == CE_OK && splitting.done < text.bytes) {
         status = visit(user, NULL, part(&splitting, splitting.done, text.bytes), err);

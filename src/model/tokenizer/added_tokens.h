@@ -26,6 +26,7 @@ struct ce_added_token {
 struct ce_added_tokens {
     size_t count;
     struct ce_added_token *token;
+    char file[128]; /* for messages */
     struct ce_trie raw;
     struct ce_trie normalized;
 };
@@ -48,11 +49,13 @@ typedef enum ce_status ce_added_tokens_visit(void *user,
                                              struct ce_error *err);
 
 /* Visits tokens of one of the sets, and what is between them, in order. With
- * plain_specials, special tokens are not looked for. */
+ * plain_specials, special tokens are not looked for. The steps of the search are
+ * taken from `budget`. */
 CE_MUST_CHECK enum ce_status ce_added_tokens_split(const struct ce_added_tokens *added,
                                                    const struct ce_trie *set,
                                                    struct ce_span text,
                                                    bool plain_specials,
+                                                   struct ce_budget *budget,
                                                    ce_added_tokens_visit *visit,
                                                    void *user,
                                                    struct ce_error *err);

@@ -148,6 +148,17 @@ static enum ce_status read_token(struct ce_added_tokens *added,
     return status;
 }
 
+static size_t content_bytes(const json_t *list)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        bytes +=
+            json_string_length(json_object_get(json_array_get(list, i), "content"));
+    }
+    return bytes;
+}
+
 static enum ce_status read_list(struct ce_added_tokens *added,
                                 const json_t *list,
                                 const json_t *vocab,
@@ -155,9 +166,13 @@ static enum ce_status read_list(struct ce_added_tokens *added,
                                 const char *file,
                                 struct ce_error *err)
 {
-    struct ce_normalizer_scratch scratch = {.regex = ce_regex_scratch_create()};
+    struct ce_budget budget;
+    struct ce_normalizer_scratch scratch = {.budget = &budget};
     enum ce_status status = CE_OK;
 
+    ce_budget_begin(&budget, content_bytes(list));
+    scratch.regex = ce_regex_scratch_create(&budget);
+    (void)snprintf(added->file, sizeof(added->file), "%s", file);
     added->token = calloc(json_array_size(list) + 1, sizeof(*added->token));
     if (added->token == NULL || scratch.regex == NULL) {
         status = ce_fail(err, CE_ERR_NOMEM, "out of memory for the added tokens");

@@ -6,6 +6,8 @@
 #include "model/tokenizer/normalizer.h"
 #include "model/tokenizer/utf8.h"
 
+#include <stdio.h>
+
 #define MAX_CONTENT_BYTES ((size_t)1024)
 
 static enum ce_status refuse_order(const struct ce_component *component,
@@ -30,6 +32,12 @@ static enum ce_status read_replace(struct ce_decoder *decoder,
         return refuse_order(component, err);
     }
     struct ce_decoder_replace *replace = &decoder->replace[decoder->replaces++];
+
+    (void)snprintf(replace->where,
+                   sizeof(replace->where),
+                   "%s: %s",
+                   component->file,
+                   component->path);
     enum ce_status status = ce_regex_read(&replace->pattern, component, err);
 
     if (status == CE_OK) {
@@ -160,6 +168,21 @@ append_bytes(struct ce_text *out, struct ce_span token, struct ce_error *err)
     return CE_OK;
 }
 
+static enum ce_status check_output(const struct ce_decoder_replace *replace,
+                                   const struct ce_budget *budget,
+                                   size_t bytes,
+                                   struct ce_error *err)
+{
+    return bytes <= budget->output_left
+               ? CE_OK
+               : ce_fail(err,
+                         CE_ERR_UNSUPPORTED,
+                         "%s: makes too much of the tokens: all together may become "
+                         "%zu bytes",
+                         replace->where,
+                         budget->output);
+}
+
 enum ce_status ce_decoder_append(const struct ce_decoder *decoder,
                                  struct ce_decoder_scratch *scratch,
                                  struct ce_span token,
@@ -181,9 +204,16 @@ enum ce_status ce_decoder_append(const struct ce_decoder *decoder,
                                    replace->pattern,
                                    (struct ce_span){.data = replace->content.data,
                                                     .bytes = replace->content.bytes},
+                                   scratch->budget->output_left,
                                    scratch->regex,
                                    err);
+        if (status == CE_OK) {
+            status = check_output(replace, scratch->budget, buffer->bytes, err);
+        }
         token = (struct ce_span){.data = buffer->data, .bytes = buffer->bytes};
+    }
+    if (status == CE_OK && decoder->replaces > 0) {
+        scratch->budget->output_left -= token.bytes;
     }
     return status == CE_OK ? ce_text_append(out, token, err) : status;
 }

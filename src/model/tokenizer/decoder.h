@@ -22,6 +22,7 @@ struct ce_decoder {
     struct ce_decoder_replace {
         struct ce_regex *pattern;
         struct ce_text content;
+        char where[192]; /* for messages */
     } replace[CE_COMPONENTS_MAX];
 };
 
@@ -33,14 +34,16 @@ CE_MUST_CHECK enum ce_status ce_decoder_read(struct ce_decoder *decoder,
                                              struct ce_error *err);
 void ce_decoder_fini(struct ce_decoder *decoder);
 
-/* What one thread needs; zero it and set `regex`, which is borrowed. */
+/* What one thread needs; zero it and set `regex` and `budget`, which are borrowed. */
 struct ce_decoder_scratch {
+    struct ce_budget *budget;
     struct ce_regex_scratch *regex;
     struct ce_text buffer[2];
 };
 void ce_decoder_scratch_fini(struct ce_decoder_scratch *scratch);
 
-/* Appends what a token, spelled as in the file, contributes. */
+/* Appends what a token, spelled as in the file, contributes. Taken from the budget is
+ * what comes of it; more than is left is CE_ERR_UNSUPPORTED and names the decoder. */
 CE_MUST_CHECK enum ce_status ce_decoder_append(const struct ce_decoder *decoder,
                                                struct ce_decoder_scratch *scratch,
                                                struct ce_span token,

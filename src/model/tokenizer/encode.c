@@ -17,6 +17,7 @@ struct encoding {
     const struct ce_tokenizer *tokenizer;
     bool plain_specials;
     struct ce_ids *ids;
+    struct ce_budget budget;
     struct ce_regex_scratch *regex;
     struct ce_normalizer_scratch normalizing;
     struct ce_cutting cutting;
@@ -64,6 +65,7 @@ static enum ce_status encode_raw(void *user,
                                        &tokenizer->added.normalized,
                                        text,
                                        encoding->plain_specials,
+                                       &encoding->budget,
                                        encode_normalized,
                                        encoding,
                                        err);
@@ -99,6 +101,7 @@ encode_text(struct encoding *encoding, struct ce_span text, struct ce_error *err
                                  &tokenizer->added.raw,
                                  text,
                                  encoding->plain_specials,
+                                 &encoding->budget,
                                  encode_raw,
                                  encoding,
                                  err);
@@ -108,11 +111,13 @@ encode_text(struct encoding *encoding, struct ce_span text, struct ce_error *err
 static enum ce_status
 run(struct encoding *encoding, struct ce_span text, struct ce_error *err)
 {
-    struct ce_regex_scratch *regex = ce_regex_scratch_create();
+    struct ce_regex_scratch *regex = ce_regex_scratch_create(&encoding->budget);
     size_t count = encoding->ids->count;
     enum ce_status status;
 
+    ce_budget_begin(&encoding->budget, text.bytes);
     encoding->normalizing.regex = regex;
+    encoding->normalizing.budget = &encoding->budget;
     encoding->cutting =
         (struct ce_cutting){.pretokenizer = &encoding->tokenizer->pretokenizer,
                             .regex = regex,

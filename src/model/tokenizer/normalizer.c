@@ -4,6 +4,8 @@
 
 #include "model/tokenizer/nfc.h"
 
+#include <stdio.h>
+
 /* Known files prepend or insert one character. */
 #define MAX_CONTENT_BYTES ((size_t)1024)
 
@@ -45,6 +47,8 @@ read_step(void *user, const struct ce_component *component, struct ce_error *err
             component, "type", CE_ERR_UNSUPPORTED, "one normalizer too many", err);
     }
     normalizer->steps++;
+    (void)snprintf(
+        step->where, sizeof(step->where), "%s: %s", component->file, component->path);
     if (ce_component_is(component, "NFC")) {
         step->kind = CE_NORMALIZER_NFC;
         return CE_OK;
@@ -93,6 +97,7 @@ enum ce_status ce_replace_append(struct ce_text *out,
                                  struct ce_span text,
                                  const struct ce_regex *pattern,
                                  struct ce_span content,
+                                 size_t most,
                                  struct ce_regex_scratch *scratch,
                                  struct ce_error *err)
 {
@@ -102,7 +107,7 @@ enum ce_status ce_replace_append(struct ce_text *out,
     bool found = true;
     enum ce_status status = CE_OK;
 
-    while (found && status == CE_OK) {
+    while (found && status == CE_OK && out->bytes <= most) {
         size_t start;
         size_t end;
 
@@ -119,6 +124,36 @@ enum ce_status ce_replace_append(struct ce_text *out,
         copied = end;
     }
     return status;
+}
+
+static const char *name_of(enum ce_normalizer_kind kind)
+{
+    static const char *const names[] = {[CE_NORMALIZER_NFC] = "NFC",
+                                        [CE_NORMALIZER_PREPEND] = "Prepend",
+                                        [CE_NORMALIZER_REPLACE] = "Replace"};
+
+    return names[kind];
+}
+
+static enum ce_status check_output(const struct ce_normalizer_step *step,
+                                   const struct ce_budget *budget,
+                                   size_t bytes,
+                                   struct ce_error *err)
+{
+    if (bytes > budget->output_left) {
+        return ce_fail(err,
+                       CE_ERR_UNSUPPORTED,
+                       "%s: the normalizer %s makes too much of a text of %zu bytes: "
+                       "all normalizers together may make %zu bytes of it",
+                       step->where,
+                       name_of(step->kind),
+                       budget->text_bytes,
+                       budget->output);
+    }
+    if (bytes > INT32_MAX) {
+        return ce_fail(err, CE_ERR_ARG, "the normalized text is longer than 2 GiB");
+    }
+    return CE_OK;
 }
 
 static enum ce_status apply_step(const struct ce_normalizer_step *step,
@@ -141,14 +176,17 @@ static enum ce_status apply_step(const struct ce_normalizer_step *step,
         }
         break;
     case CE_NORMALIZER_REPLACE:
-        status =
-            ce_replace_append(out, text, step->pattern, content, scratch->regex, err);
+        status = ce_replace_append(out,
+                                   text,
+                                   step->pattern,
+                                   content,
+                                   scratch->budget->output_left,
+                                   scratch->regex,
+                                   err);
         break;
     }
-    if (status == CE_OK && out->bytes > INT32_MAX) {
-        status = ce_fail(err, CE_ERR_ARG, "the normalized text is longer than 2 GiB");
-    }
-    return status;
+    return status == CE_OK ? check_output(step, scratch->budget, out->bytes, err)
+                           : status;
 }
 
 enum ce_status ce_normalizer_apply(const struct ce_normalizer *normalizer,
@@ -174,6 +212,11 @@ enum ce_status ce_normalizer_apply(const struct ce_normalizer *normalizer,
         }
         text = (struct ce_span){.data = buffer->data, .bytes = buffer->bytes};
         into = 1 - into;
+    }
+    if (normalizer->steps > 0) {
+        scratch->budget->output_left -= text.bytes < scratch->budget->output_left
+                                            ? text.bytes
+                                            : scratch->budget->output_left;
     }
     *out = text;
     return CE_OK;

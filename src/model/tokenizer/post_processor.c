@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+/* They are put around every text; known templates have one or two. */
+#define MAX_IDS ((size_t)1024)
+
 struct reading {
     struct ce_post_processor *post;
     const struct ce_component *component;
@@ -43,6 +46,9 @@ read_special(struct reading *reading, const json_t *special, struct ce_error *er
         if (!json_is_integer(item) || value < 0 ||
             value >= (json_int_t)CE_TOKEN_ID_LIMIT) {
             return fail_template(reading, "has an id that is out of range", err);
+        }
+        if (reading->post->before.count + reading->post->after.count == MAX_IDS) {
+            return fail_template(reading, "puts more than 1024 ids around a text", err);
         }
         status = ce_ids_append(out, &id, 1, err);
     }

@@ -12,10 +12,6 @@
 
 #define MAX_PATTERN_BYTES ((size_t)64 * 1024)
 
-/* Steps back in one search. The patterns of known models need a few for each
- * byte; at this limit a search has taken some tenths of a second. */
-#define MAX_RETRIES 20000000UL
-
 /* Entries of the backtrack stack: a greedy run takes one for each character. */
 #define STACK_BASE          65536U
 #define STACK_EACH_BYTE     4U
@@ -28,6 +24,7 @@ struct ce_regex {
 };
 
 struct ce_regex_scratch {
+    struct ce_budget *budget;
     OnigRegion *region;
     OnigMatchParam *limits;
 };
@@ -196,13 +193,14 @@ enum ce_status ce_regex_read(struct ce_regex **regex,
                               : compile_literal(regex, span, where, err);
 }
 
-struct ce_regex_scratch *ce_regex_scratch_create(void)
+struct ce_regex_scratch *ce_regex_scratch_create(struct ce_budget *budget)
 {
     struct ce_regex_scratch *scratch = calloc(1, sizeof(*scratch));
 
     if (scratch == NULL) {
         return NULL;
     }
+    scratch->budget = budget;
     scratch->region = onig_region_new();
     scratch->limits = onig_new_match_param();
     if (scratch->region == NULL || scratch->limits == NULL) {
@@ -210,8 +208,6 @@ struct ce_regex_scratch *ce_regex_scratch_create(void)
         return NULL;
     }
     (void)onig_initialize_match_param(scratch->limits);
-    (void)onig_set_retry_limit_in_match_of_match_param(scratch->limits, MAX_RETRIES);
-    (void)onig_set_retry_limit_in_search_of_match_param(scratch->limits, MAX_RETRIES);
     return scratch;
 }
 
@@ -229,17 +225,20 @@ void ce_regex_scratch_destroy(struct ce_regex_scratch *scratch)
     free(scratch);
 }
 
-/* The position of the next match, ONIG_MISMATCH or an error. */
-static int search(const struct ce_regex_cursor *cursor)
+static bool reached_limit(int code)
+{
+    return code == ONIGERR_RETRY_LIMIT_IN_MATCH_OVER ||
+           code == ONIGERR_RETRY_LIMIT_IN_SEARCH_OVER;
+}
+
+static int search_within(const struct ce_regex_cursor *cursor, unsigned long limit)
 {
     struct ce_regex_scratch *scratch = cursor->scratch;
     const OnigUChar *text = (const OnigUChar *)cursor->text.data;
     const OnigUChar *end = text + cursor->text.bytes;
-    unsigned stack = cursor->text.bytes > STACK_MAX_TEXT_SIZE
-                         ? STACK_MOST
-                         : STACK_BASE + STACK_EACH_BYTE * (unsigned)cursor->text.bytes;
 
-    (void)onig_set_match_stack_limit_size_of_match_param(scratch->limits, stack);
+    (void)onig_set_retry_limit_in_match_of_match_param(scratch->limits, limit);
+    (void)onig_set_retry_limit_in_search_of_match_param(scratch->limits, limit);
     return onig_search_with_param(cursor->regex->program,
                                   text,
                                   end,
@@ -248,6 +247,27 @@ static int search(const struct ce_regex_cursor *cursor)
                                   scratch->region,
                                   ONIG_OPTION_NONE,
                                   scratch->limits);
+}
+
+/* The position of the next match, ONIG_MISMATCH or an error. */
+static int search(const struct ce_regex_cursor *cursor)
+{
+    struct ce_regex_scratch *scratch = cursor->scratch;
+    struct ce_steps *steps = &scratch->budget->steps;
+    unsigned stack = cursor->text.bytes > STACK_MAX_TEXT_SIZE
+                         ? STACK_MOST
+                         : STACK_BASE + STACK_EACH_BYTE * (unsigned)cursor->text.bytes;
+    unsigned long limit = ce_steps_first(steps);
+    int code = ONIGERR_RETRY_LIMIT_IN_SEARCH_OVER;
+
+    (void)onig_set_match_stack_limit_size_of_match_param(scratch->limits, stack);
+    while (limit > 0 && reached_limit(code)) {
+        code = search_within(cursor, limit);
+        if (reached_limit(code)) {
+            limit = ce_steps_more(steps, limit);
+        }
+    }
+    return code;
 }
 
 /* Takes the match over, unless it is an empty one right behind the last. */

@@ -1,12 +1,13 @@
 /* regex.h - patterns of tokenizer.json, matched as the `tokenizers` library does
  *
- * Oniguruma with UTF-8 and its own syntax, minus callouts. A search is bounded
- * in steps and memory: what goes beyond is an error that names the pattern.
+ * Oniguruma with UTF-8 and its own syntax, minus callouts. The searches in a text are
+ * bounded in steps and memory: what goes beyond is an error that names the pattern.
  */
 
 #ifndef CE_MODEL_TOKENIZER_REGEX_H
 #define CE_MODEL_TOKENIZER_REGEX_H
 
+#include "model/tokenizer/budget.h"
 #include "model/tokenizer/component.h"
 
 /* Read-only once compiled: threads share it. */
@@ -24,9 +25,10 @@ CE_MUST_CHECK enum ce_status ce_regex_read(struct ce_regex **regex,
                                            struct ce_error *err);
 void ce_regex_destroy(struct ce_regex *regex); /* accepts NULL */
 
-/* What one thread needs to search; NULL when out of memory. */
+/* What one thread needs to search; NULL when out of memory. The steps of its searches
+ * are taken from `budget`, which is borrowed. */
 struct ce_regex_scratch;
-struct ce_regex_scratch *ce_regex_scratch_create(void);
+struct ce_regex_scratch *ce_regex_scratch_create(struct ce_budget *budget);
 void ce_regex_scratch_destroy(struct ce_regex_scratch *scratch); /* accepts NULL */
 
 /* The matches in a text from left to right. An empty match right behind another

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Bounds what an answer of some tokens can become; known ones have 500. */
+#define MAX_TOKEN_BYTES ((size_t)16 * 1024)
+
 enum ce_status ce_tokenizer_parse_document(json_t **root,
                                            const char *json,
                                            size_t bytes,
@@ -74,6 +77,23 @@ static enum ce_status fail_id(const struct filling *filling,
                    ce_text_quote(name, sizeof(name), token));
 }
 
+static enum ce_status fail_length(const struct filling *filling,
+                                  struct ce_span token,
+                                  int32_t id,
+                                  struct ce_error *err)
+{
+    char name[64];
+
+    return ce_fail(err,
+                   CE_ERR_UNSUPPORTED,
+                   "%s: model.vocab: the token %d, \"%s\", stands for more than %zu "
+                   "bytes of text",
+                   filling->file,
+                   (int)id,
+                   ce_text_quote(name, sizeof(name), token),
+                   MAX_TOKEN_BYTES);
+}
+
 static enum ce_status set_text(struct filling *filling,
                                struct ce_span token,
                                int32_t id,
@@ -84,6 +104,9 @@ static enum ce_status set_text(struct filling *filling,
     enum ce_status status = ce_decoder_append(
         &filling->tokenizer->decoder, &filling->scratch, token, &table->text, err);
 
+    if (status == CE_OK && table->text.bytes - start > MAX_TOKEN_BYTES) {
+        return fail_length(filling, token, id, err);
+    }
     return status == CE_OK ? ce_token_table_set(table, id, start, err) : status;
 }
 
@@ -139,17 +162,35 @@ static size_t count_ids(const struct ce_tokenizer *tokenizer)
     return size;
 }
 
+/* What the decoder will see when the table is filled. */
+static size_t token_bytes(const struct ce_tokenizer *tokenizer, json_t *vocab)
+{
+    size_t bytes = 0;
+    void *entry = json_object_iter(vocab);
+
+    for (; entry != NULL; entry = json_object_iter_next(vocab, entry)) {
+        bytes += json_object_iter_key_len(entry);
+    }
+    for (size_t i = 0; i < tokenizer->added.count; i++) {
+        bytes += tokenizer->added.token[i].form.bytes;
+    }
+    return bytes;
+}
+
 static enum ce_status fill_tokens(struct ce_tokenizer *tokenizer,
                                   json_t *vocab,
                                   const char *file,
                                   struct ce_error *err)
 {
-    struct filling filling = {.tokenizer = tokenizer,
-                              .scratch = {.regex = ce_regex_scratch_create()},
-                              .file = file};
+    struct ce_budget budget;
+    struct filling filling = {
+        .tokenizer = tokenizer,
+        .scratch = {.regex = ce_regex_scratch_create(&budget), .budget = &budget},
+        .file = file};
     enum ce_status status =
         ce_token_table_init(&tokenizer->tokens, count_ids(tokenizer), err);
 
+    ce_budget_begin(&budget, token_bytes(tokenizer, vocab));
     if (status == CE_OK && filling.scratch.regex == NULL) {
         status = ce_fail(err, CE_ERR_NOMEM, "out of memory for the tokens");
     }

@@ -26,14 +26,18 @@ static enum ce_status reserve(struct ce_trie *trie, size_t nodes, struct ce_erro
     return CE_OK;
 }
 
-static uint32_t
-find_child(const struct ce_trie *trie, uint32_t parent, unsigned char byte)
+static uint32_t find_child(const struct ce_trie *trie,
+                           uint32_t parent,
+                           unsigned char byte,
+                           size_t *visits)
 {
     uint32_t child = trie->node[parent].child;
 
     while (child != 0 && trie->node[child].byte != byte) {
         child = trie->node[child].sibling;
+        ++*visits;
     }
+    ++*visits;
     return child;
 }
 
@@ -58,7 +62,8 @@ static uint32_t find_or_create_root(struct ce_trie *trie, unsigned char byte)
 static uint32_t
 find_or_create_child(struct ce_trie *trie, uint32_t parent, unsigned char byte)
 {
-    uint32_t child = find_child(trie, parent, byte);
+    size_t visits = 0;
+    uint32_t child = find_child(trie, parent, byte, &visits);
 
     if (child == 0) {
         child = create_node(trie, byte, trie->node[parent].child);
@@ -94,7 +99,10 @@ enum ce_status ce_trie_add(struct ce_trie *trie,
     return CE_OK;
 }
 
-int32_t ce_trie_longest(const struct ce_trie *trie, struct ce_span text, size_t *bytes)
+int32_t ce_trie_longest(const struct ce_trie *trie,
+                        struct ce_span text,
+                        size_t *bytes,
+                        size_t *visits)
 {
     int32_t value = -1;
     uint32_t at = text.bytes == 0 ? 0 : trie->root[(unsigned char)text.data[0]];
@@ -104,7 +112,8 @@ int32_t ce_trie_longest(const struct ce_trie *trie, struct ce_span text, size_t 
             value = trie->node[at].value;
             *bytes = i;
         }
-        at = i < text.bytes ? find_child(trie, at, (unsigned char)text.data[i]) : 0;
+        at = i < text.bytes ? find_child(trie, at, (unsigned char)text.data[i], visits)
+                            : 0;
     }
     return value;
 }

@@ -27,8 +27,11 @@ CE_MUST_CHECK enum ce_status ce_trie_add(struct ce_trie *trie,
                                          bool *added,
                                          struct ce_error *err);
 /* The value of the longest key that `text` begins with and its length; -1 when
- * there is none. */
-int32_t ce_trie_longest(const struct ce_trie *trie, struct ce_span text, size_t *bytes);
+ * there is none. The nodes that were looked at are added to *visits. */
+int32_t ce_trie_longest(const struct ce_trie *trie,
+                        struct ce_span text,
+                        size_t *bytes,
+                        size_t *visits);
 void ce_trie_fini(struct ce_trie *trie);
 
 #endif
