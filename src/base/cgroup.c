@@ -21,20 +21,29 @@ struct hierarchy {
     const char *filesystem;
     const char *limit_file;
     const char *use_file;
-    const char *cache_key; /* of memory.stat: page cache that can be dropped */
+    const char *prefix; /* of the keys of memory.stat that count children, too */
+    const char *file_key;
+    const char *dirty_key;
+    const char *writeback_key;
 };
 
 static const struct hierarchy version_1 = {
     .filesystem = "cgroup",
     .limit_file = "memory.limit_in_bytes",
     .use_file = "memory.usage_in_bytes",
-    .cache_key = "total_inactive_file",
+    .prefix = "total_",
+    .file_key = "cache",
+    .dirty_key = "dirty",
+    .writeback_key = "writeback",
 };
 static const struct hierarchy version_2 = {
     .filesystem = "cgroup2",
     .limit_file = "memory.max",
     .use_file = "memory.current",
-    .cache_key = "inactive_file",
+    .prefix = "",
+    .file_key = "file",
+    .dirty_key = "file_dirty",
+    .writeback_key = "file_writeback",
 };
 
 struct mount {
@@ -155,10 +164,13 @@ static uint64_t read_number(const char *dir, const char *name, uint64_t otherwis
     return value;
 }
 
-static uint64_t read_statistic(const char *dir, const char *key)
+/* 0 where the key is missing. */
+static uint64_t
+read_statistic(const char *dir, const struct hierarchy *version, const char *key)
 {
     char path[2 * PATH_BYTES + 64];
     char name[64];
+    size_t prefix = strlen(version->prefix);
     uint64_t value;
     uint64_t found = 0;
 
@@ -166,7 +178,8 @@ static uint64_t read_statistic(const char *dir, const char *key)
     FILE *file = fopen(path, "re");
 
     while (file != NULL && fscanf(file, "%63s %" SCNu64, name, &value) == 2) {
-        if (strcmp(name, key) == 0) {
+        if (strncmp(name, version->prefix, prefix) == 0 &&
+            strcmp(name + prefix, key) == 0) {
             found = value;
             break;
         }
@@ -177,6 +190,28 @@ static uint64_t read_statistic(const char *dir, const char *key)
     return found;
 }
 
+static uint64_t minus(uint64_t from, uint64_t taken)
+{
+    return from > taken ? from - taken : 0;
+}
+
+/* Page cache that goes when memory is wanted, whether it was used once or often. What
+ * tmpfs and shared memory hold stays, and so does what is locked or not yet written.
+ * All that is unevictable is taken off, though some of it may be memory of processes.
+ */
+static uint64_t read_droppable(const char *dir, const struct hierarchy *version)
+{
+    uint64_t listed = read_statistic(dir, version, "inactive_file") +
+                      read_statistic(dir, version, "active_file");
+    uint64_t file = read_statistic(dir, version, version->file_key);
+
+    file = minus(file, read_statistic(dir, version, "shmem"));
+    file = minus(file, read_statistic(dir, version, "unevictable"));
+    listed = file < listed ? file : listed;
+    listed = minus(listed, read_statistic(dir, version, version->dirty_key));
+    return minus(listed, read_statistic(dir, version, version->writeback_key));
+}
+
 static uint64_t left_in(const char *dir, const struct hierarchy *version)
 {
     uint64_t limit = read_number(dir, version->limit_file, UINT64_MAX);
@@ -185,10 +220,8 @@ static uint64_t left_in(const char *dir, const struct hierarchy *version)
         return UINT64_MAX;
     }
     uint64_t use = read_number(dir, version->use_file, 0);
-    uint64_t cache = read_statistic(dir, version->cache_key);
-    uint64_t held = use > cache ? use - cache : 0;
 
-    return limit > held ? limit - held : 0;
+    return minus(limit, minus(use, read_droppable(dir, version)));
 }
 
 static uint64_t least_on_the_way_up(const struct mount *mount,

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-/* The least of (limit - use + reclaimable page cache) over the process's own
+/* The least of (limit - use + page cache that can be dropped) over the process's own
  * memory cgroup and its ancestors, of either version; UINT64_MAX without a
  * limit. The arguments are /proc/self/mountinfo and /proc/self/cgroup, or
  * files like them in a test. */

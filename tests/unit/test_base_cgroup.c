@@ -56,8 +56,37 @@ static void page_cache_counts_as_free(void **state)
     temporary_mkdir(state, "job");
     write_text(state, "job/memory.max", "1000000\n");
     write_text(state, "job/memory.current", "300000\n");
-    write_text(state, "job/memory.stat", "anon 7\ninactive_file 200000\nslab 1\n");
+    write_text(
+        state,
+        "job/memory.stat",
+        "anon 7\nfile 200000\ninactive_file 150000\nactive_file 50000\nslab 1\n");
     assert_int_equal(left(state, version_2_at_root, "0::/job\n"), 900000);
+}
+
+/* All that is file but cannot be dropped at once, each with a number of its own. */
+static void page_cache_that_stays_counts_as_used(void **state)
+{
+    temporary_mkdir(state, "job");
+    write_text(state, "job/memory.max", "1000000\n");
+    write_text(state, "job/memory.current", "900000\n");
+    write_text(state,
+               "job/memory.stat",
+               "anon 100000\nfile 800000\nshmem 100000\nfile_dirty 20000\n"
+               "file_writeback 3000\ninactive_file 300000\nactive_file 400000\n"
+               "unevictable 400\n");
+    assert_int_equal(left(state, version_2_at_root, "0::/job\n"), 776600);
+}
+
+/* Locked pages are on no list of files: what is listed bounds what can go. */
+static void page_cache_beyond_the_lists_counts_as_used(void **state)
+{
+    temporary_mkdir(state, "job");
+    write_text(state, "job/memory.max", "1000000\n");
+    write_text(state, "job/memory.current", "900000\n");
+    write_text(state,
+               "job/memory.stat",
+               "file 800000\ninactive_file 10000\nactive_file 20000\n");
+    assert_int_equal(left(state, version_2_at_root, "0::/job\n"), 130000);
 }
 
 static void max_is_no_limit(void **state)
@@ -92,9 +121,13 @@ static void version_1_is_found_by_its_controller(void **state)
     write_text(state, "job/memory.limit_in_bytes", "1000000\n");
     write_text(state, "job/memory.usage_in_bytes", "400000\n");
     write_text(
-        state, "job/memory.stat", "inactive_file 1\ntotal_inactive_file 50000\n");
+        state,
+        "job/memory.stat",
+        "cache 5\ninactive_file 1\ntotal_cache 90000\ntotal_shmem 20000\ntotal_dirty "
+        "7000\n"
+        "total_writeback 300\ntotal_inactive_file 50000\ntotal_active_file 40000\n");
     assert_int_equal(left(state, version_1_at_root, "5:cpu,memory:/job\n0::/\n"),
-                     650000);
+                     662700);
     assert_true(left(state, version_1_at_root, "5:memory2:/job\n") == UINT64_MAX);
 }
 
@@ -135,6 +168,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(without_files_there_is_no_limit),
         WITH_FILES(version_2_leaves_limit_minus_use),
         WITH_FILES(page_cache_counts_as_free),
+        WITH_FILES(page_cache_that_stays_counts_as_used),
+        WITH_FILES(page_cache_beyond_the_lists_counts_as_used),
         WITH_FILES(max_is_no_limit),
         WITH_FILES(a_parent_can_be_tighter),
         WITH_FILES(use_beyond_the_limit_leaves_nothing),
