@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "eval/results_parts.h"
 #include "eval/strings.h"
 
 #include <errno.h>
@@ -167,11 +168,8 @@ static enum ce_status write_batch(const struct ce_final *final,
 {
     const struct ce_task *task = &input->batch.task;
     struct ce_string text = {.data = NULL};
-    char *path = NULL;
-    enum ce_status status =
-        asprintf(&path, "%s/%s_output.jsonl", directory, task->name) < 0
-            ? fail_memory(err)
-            : CE_OK;
+    char *path = ce_results_path_of_batch(directory, task->name);
+    enum ce_status status = path == NULL ? fail_memory(err) : CE_OK;
 
     for (size_t d = 0; status == CE_OK && d < task->documents; d++) {
         char *line = NULL;

@@ -41,6 +41,13 @@ struct ce_final_text {
 /* "DIR/results_TIME.json" or the comparison's; to be freed, NULL: no memory. */
 char *ce_final_marker(const char *directory, const struct ce_journal_header *header);
 
+/* Whether a file can have each of the names that ce_final_write will write; leaves
+ * nothing. Before anything is computed. Errors: CE_ERR_IO names the task. */
+CE_MUST_CHECK enum ce_status ce_final_check(const struct ce_inputs *inputs,
+                                            const struct ce_journal_header *header,
+                                            const char *directory,
+                                            struct ce_error *err);
+
 /* Writes all files. */
 CE_MUST_CHECK enum ce_status ce_final_write(const struct ce_final *final,
                                             struct ce_final_text *text,

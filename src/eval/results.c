@@ -56,6 +56,13 @@ char *ce_results_path(const struct ce_results_job *job,
     return path;
 }
 
+char *ce_results_path_of_batch(const char *directory, const char *name)
+{
+    char *path = NULL;
+
+    return asprintf(&path, "%s/%s_output.jsonl", directory, name) < 0 ? NULL : path;
+}
+
 static enum ce_status fail_memory(const char *kind, struct ce_error *err)
 {
     return ce_fail(err, CE_ERR_NOMEM, "no memory to write the %s", kind);

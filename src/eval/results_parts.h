@@ -13,6 +13,9 @@ char *ce_results_path(const struct ce_results_job *job,
                       const char *name,
                       const char *ending);
 
+/* "directory/NAME_output.jsonl"; as above. */
+char *ce_results_path_of_batch(const char *directory, const char *name);
+
 /* Writes a value as Python prints it with indent 2, and takes it over; NULL is out of
  * memory. */
 CE_MUST_CHECK enum ce_status ce_results_put_json(const struct ce_results_job *job,

@@ -128,6 +128,10 @@ static enum ce_status open_journal(struct ce_eval_job *job, struct ce_error *err
     if (status == CE_OK) {
         ce_eval_signals_set_journal(job->journal);
         print_notices(job->journal);
+        status = ce_final_check(
+            &job->inputs, ce_journal_header(job->journal), job->values->out, err);
+    }
+    if (status == CE_OK) {
         status = ce_sheet_fill(&job->sheet, &job->inputs, job->journal, err);
     }
     return status;
