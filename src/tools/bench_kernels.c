@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/threads.h"
 #include "tools/commands.h"
 #include "tools/common.h"
 
@@ -484,7 +485,8 @@ static int run(const void *untyped)
     if (!read_lists(&job, job.values)) {
         return CE_EXIT_USAGE;
     }
-    if (measure(&job, &err) != CE_OK) {
+    if (ce_threads_check((size_t)omp_get_max_threads(), &err) != CE_OK ||
+        measure(&job, &err) != CE_OK) {
         code = ce_report_failure("bench kernels", &err);
     } else {
         job.results.kernels = job.kernels->name;

@@ -187,20 +187,24 @@ static enum ce_status conclude(struct job *job, int *code, struct ce_error *err)
     return status;
 }
 
-/* A job of processes that did not find each other: each is a rank of its own. */
-static void open_session(struct job *job)
+/* A job of processes that did not find each other: each is a rank of its own. A failure
+ * once they have is returned. */
+static enum ce_status open_session(struct job *job, struct ce_error *err)
 {
     const char *tasks = getenv("SLURM_NTASKS");
     enum ce_status status =
         ce_session_open(&job->session, "doctor", &job->values->run, &job->problem);
+    const bool joined = job->session.transport != NULL;
 
     job->launch = (struct ce_launch){.ranks = 1};
     job->launch.slurm_tasks = tasks != NULL ? (int)strtol(tasks, NULL, 10) : 0;
-    if (status == CE_OK) {
+    if (joined) {
         job->launch.ranks = job->session.transport->ranks;
+        *err = job->problem;
     } else {
         job->launch.problem = job->problem.text;
     }
+    return joined ? status : CE_OK;
 }
 
 static int run_job(struct job *job)
@@ -210,7 +214,10 @@ static int run_job(struct job *job)
     int code = CE_EXIT_DONE;
     int closed = CE_EXIT_DONE;
 
-    open_session(job);
+    status = open_session(job, &err);
+    if (status != CE_OK) {
+        return ce_session_close(&job->session, status, &err);
+    }
     job->facts = calloc((size_t)job->launch.ranks, sizeof(job->facts[0]));
     if (job->facts == NULL) {
         status = ce_fail(&err, CE_ERR_NOMEM, "no memory for the facts of all ranks");

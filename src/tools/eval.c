@@ -1,6 +1,7 @@
 /* eval.c - `cemoe eval`: tasks to results, in a job that may be killed */
 
 #include "base/log.h"
+#include "comm/collective.h"
 #include "tools/commands.h"
 #include "tools/eval_job.h"
 #include "tools/eval_signals.h"
@@ -223,10 +224,12 @@ static int run(const void *untyped)
     if (code != CE_EXIT_DONE) {
         return code;
     }
-    enum ce_status status =
+    enum ce_status began =
         ce_eval_signals_start(job.values->time_limit, job.values->grace, &err);
+    enum ce_status status =
+        ce_session_open(&job.session, "eval", &job.values->run, &err);
     if (status == CE_OK) {
-        status = ce_session_open(&job.session, "eval", &job.values->run, &err);
+        status = ce_agree(job.session.transport, began, &err);
     }
     if (status == CE_OK) {
         status = run_job(&job, &err);

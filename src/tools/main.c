@@ -196,6 +196,8 @@ int main(int argc, char **argv)
     /* Who reads our output may leave; that shall not end a job which has files to
      * write. */
     (void)signal(SIGPIPE, SIG_IGN);
+    /* A write beyond the limit of file sizes shall fail and be reported. */
+    (void)signal(SIGXFSZ, SIG_IGN);
     if (ce_command_line_parse(&line, &ce_program_cemoe, argc, argv, &err) != CE_OK ||
         ce_test_fault_read(&err) != CE_OK) {
         code = usage_error(&err);

@@ -6,6 +6,7 @@
 #include "base/directory.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/threads.h"
 #include "model/packed_model.h"
 #include "tools/commands.h"
 #include "tools/common.h"
@@ -14,6 +15,7 @@
 
 #include <dirent.h>
 #include <fnmatch.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -273,7 +275,10 @@ static int run(const void *untyped)
         return CE_EXIT_DONE; /* under a launcher one process does it */
     }
     ce_log_init(job.values->quiet ? CE_LOG_WARN : CE_LOG_INFO, 0);
-    status = work(&job, &err);
+    status = ce_threads_check((size_t)omp_get_max_threads(), &err);
+    if (status == CE_OK) {
+        status = work(&job, &err);
+    }
     ce_pack_report_free(&job.report);
     ce_checkpoint_close(&job.checkpoint);
     free(job.owned);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/threads.h"
 #include "base/version.h"
 #include "comm/collective.h"
 #include "comm/hello.h"
@@ -181,6 +182,8 @@ enum ce_status ce_session_open(struct ce_session *session,
     }
     if (status == CE_OK) {
         ce_test_fault_install(session->transport);
+        status = ce_threads_check((size_t)omp_get_max_threads(), err);
+        status = ce_agree(session->transport, status, err);
     }
     return status;
 }
