@@ -2,13 +2,12 @@
 
 #include "eval/pattern.h"
 
+#include "base/steps.h"
+
 #include <oniguruma.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Steps back in one search; at this limit it has taken some tenths of a second. */
-#define MAX_RETRIES 20000000UL
 
 struct ce_pattern {
     char *text;
@@ -24,6 +23,8 @@ struct walk {
     const OnigUChar *end;
     const OnigUChar *at; /* where the last match ended */
     bool empty;          /* and whether it was empty */
+    bool valid;          /* the text is UTF-8; asked once, not in every search */
+    struct ce_steps *steps;
 };
 
 static pthread_once_t library_once = PTHREAD_ONCE_INIT;
@@ -36,12 +37,22 @@ static void init_library(void)
     library_status = onig_initialize(encodings, 1);
 }
 
+static bool reached_limit(int code)
+{
+    return code == ONIGERR_RETRY_LIMIT_IN_MATCH_OVER ||
+           code == ONIGERR_RETRY_LIMIT_IN_SEARCH_OVER;
+}
+
 static enum ce_status
 fail_onig(const char *pattern, int code, OnigErrorInfo *info, struct ce_error *err)
 {
     unsigned char why[ONIG_MAX_ERROR_MESSAGE_LEN];
     enum ce_status status = code == ONIGERR_MEMORY ? CE_ERR_NOMEM : CE_ERR_FORMAT;
 
+    if (reached_limit(code)) {
+        return ce_fail(
+            err, status, "pattern '%s': takes too many steps on this text", pattern);
+    }
     (void)onig_error_code_to_str(why, code, info);
     return ce_fail(err, status, "pattern '%s': %s", pattern, (const char *)why);
 }
@@ -70,8 +81,6 @@ static enum ce_status build(struct ce_pattern *pattern, struct ce_error *err)
         return fail_onig(pattern->text, ONIGERR_MEMORY, NULL, err);
     }
     (void)onig_initialize_match_param(pattern->limits);
-    (void)onig_set_retry_limit_in_match_of_match_param(pattern->limits, MAX_RETRIES);
-    (void)onig_set_retry_limit_in_search_of_match_param(pattern->limits, MAX_RETRIES);
     return CE_OK;
 }
 
@@ -119,12 +128,19 @@ int ce_pattern_groups(const struct ce_pattern *pattern)
     return onig_number_of_captures(pattern->program);
 }
 
-static struct walk start_walk(struct ce_pattern *pattern, const char *text)
+static struct walk
+start_walk(struct ce_pattern *pattern, const char *text, struct ce_steps *steps)
 {
     const OnigUChar *start = (const OnigUChar *)text;
+    const OnigUChar *end = start + strlen(text);
 
     return (struct walk){
-        .pattern = pattern, .text = start, .end = start + strlen(text), .at = start};
+        .pattern = pattern,
+        .text = start,
+        .end = end,
+        .at = start,
+        .valid = onigenc_is_valid_mbc_string(ONIG_ENCODING_UTF8, start, end) != 0,
+        .steps = steps};
 }
 
 /* Onig's answer for a match that begins at walk->at or later. */
@@ -136,7 +152,7 @@ static int search_from(const struct walk *walk)
                                   walk->at,
                                   walk->end,
                                   walk->pattern->region,
-                                  ONIG_OPTION_CHECK_VALIDITY_OF_STRING,
+                                  ONIG_OPTION_NONE,
                                   walk->pattern->limits);
 }
 
@@ -148,9 +164,26 @@ static int match_here(const struct walk *walk)
                                  walk->end,
                                  walk->at,
                                  walk->pattern->region,
-                                 ONIG_OPTION_FIND_NOT_EMPTY |
-                                     ONIG_OPTION_CHECK_VALIDITY_OF_STRING,
+                                 ONIG_OPTION_FIND_NOT_EMPTY,
                                  walk->pattern->limits);
+}
+
+/* `look` with as many steps as it takes and the text may still have. */
+static int look_in_steps(const struct walk *walk, int (*look)(const struct walk *walk))
+{
+    OnigMatchParam *limits = walk->pattern->limits;
+    unsigned long limit = ce_steps_first(walk->steps);
+    int code = ONIGERR_RETRY_LIMIT_IN_SEARCH_OVER;
+
+    while (limit > 0 && reached_limit(code)) {
+        (void)onig_set_retry_limit_in_match_of_match_param(limits, limit);
+        (void)onig_set_retry_limit_in_search_of_match_param(limits, limit);
+        code = look(walk);
+        if (reached_limit(code)) {
+            limit = ce_steps_more(walk->steps, limit);
+        }
+    }
+    return code;
 }
 
 /* Behind the character of UTF-8 at walk->at. */
@@ -169,11 +202,16 @@ static const OnigUChar *behind_character(const struct walk *walk)
 static enum ce_status next_match(struct walk *walk, bool *found, struct ce_error *err)
 {
     const OnigRegion *region = walk->pattern->region;
-    int code = walk->empty ? match_here(walk) : search_from(walk);
+
+    if (!walk->valid) {
+        return fail_onig(
+            walk->pattern->text, ONIGERR_INVALID_WIDE_CHAR_VALUE, NULL, err);
+    }
+    int code = look_in_steps(walk, walk->empty ? match_here : search_from);
 
     if (code == ONIG_MISMATCH && walk->empty && walk->at < walk->end) {
         walk->at = behind_character(walk);
-        code = search_from(walk);
+        code = look_in_steps(walk, search_from);
     }
     *found = code >= 0;
     if (code >= 0) {
@@ -210,10 +248,11 @@ static struct ce_span take_match(const struct walk *walk)
 
 static enum ce_status count_matches(struct ce_pattern *pattern,
                                     const char *text,
+                                    struct ce_steps *steps,
                                     long *count,
                                     struct ce_error *err)
 {
-    struct walk walk = start_walk(pattern, text);
+    struct walk walk = start_walk(pattern, text, steps);
     bool found = true;
     enum ce_status status = CE_OK;
 
@@ -230,15 +269,17 @@ enum ce_status ce_pattern_find(struct ce_pattern *pattern,
                                struct ce_span *match,
                                struct ce_error *err)
 {
-    struct walk walk = start_walk(pattern, text);
+    struct ce_steps steps;
+    struct walk walk = start_walk(pattern, text, &steps);
     enum ce_status status = CE_OK;
     long index = select;
 
     *found = false;
+    ce_steps_begin(&steps, strlen(text));
     if (select < 0) {
         long count = 0;
 
-        status = count_matches(pattern, text, &count, err);
+        status = count_matches(pattern, text, &steps, &count, err);
         index += count;
     }
     if (status != CE_OK || index < 0) {
@@ -259,10 +300,13 @@ enum ce_status ce_pattern_delete(struct ce_pattern *pattern,
                                  char **out,
                                  struct ce_error *err)
 {
-    struct walk walk = start_walk(pattern, text);
+    struct ce_steps steps;
+    struct walk walk = start_walk(pattern, text, &steps);
     struct ce_string left = {.data = NULL};
     const char *kept = text;
     bool found = true;
+
+    ce_steps_begin(&steps, strlen(text));
     enum ce_status status = next_match(&walk, &found, err);
 
     while (status == CE_OK && found) {

@@ -23,8 +23,8 @@ void ce_pattern_destroy(struct ce_pattern *pattern); /* accepts NULL */
 /* re.findall(pattern, text)[select], where a negative `select` counts from the last. Of
  * a pattern with several groups *match is the first group with text, without text if
  * there is none; else its group, or all of the match where it has no group. *found is
- * false when there are not so many matches. CE_ERR_FORMAT: the search took too many
- * steps. */
+ * false when there are not so many matches. CE_ERR_FORMAT: all searches in the text
+ * together took too many steps. */
 CE_MUST_CHECK enum ce_status ce_pattern_find(struct ce_pattern *pattern,
                                              const char *text,
                                              int select,

@@ -64,7 +64,44 @@ static void a_search_without_end_ends(void **state)
 
     assert_null(
         take("(a|aa|a?)+$", 0, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", &err));
-    assert_non_null(strstr(err.text, "retry-limit"));
+    assert_string_equal(err.text,
+                        "filter first: pattern '(a|aa|a?)+$': takes too many steps on "
+                        "this text");
+}
+
+/* Each search ends, after 2^17 steps: it is their number that takes minutes. */
+static void many_slow_searches_end(void **state)
+{
+    (void)state;
+    static const char piece[] = "aaaaaaaaaaaaaaaaac";
+    static char text[1000 * sizeof(piece)];
+    struct ce_error err = {.text = ""};
+
+    for (size_t i = 0; i < 1000; i++) {
+        (void)strcat(text + i * (sizeof(piece) - 1), piece);
+    }
+    assert_null(take("(?:a|a)*b|.", -1, text, &err));
+    assert_non_null(strstr(err.text, "takes too many steps on this text"));
+}
+
+/* A long answer with very many matches, as patterns of tasks look for them. */
+static void many_matches_are_found(void **state)
+{
+    (void)state;
+    char *text = malloc(1000001);
+    struct ce_error err = {.text = ""};
+
+    assert_non_null(text);
+    for (size_t i = 0; i < 1000000; i++) {
+        text[i] = "1 2,"[i % 4];
+    }
+    text[1000000] = '\0';
+    char *answer = take("(-?[0-9.,]{2,})|(-?[0-9]+)", -1, text, &err);
+
+    assert_non_null(answer);
+    assert_string_equal(answer, "2,");
+    free(answer);
+    free(text);
 }
 
 static void no_steps_leave_the_text(void **state)
@@ -91,6 +128,8 @@ int main(void)
         cmocka_unit_test(bad_patterns_are_refused_by_name),
         cmocka_unit_test(too_few_matches_are_none),
         cmocka_unit_test(a_search_without_end_ends),
+        cmocka_unit_test(many_slow_searches_end),
+        cmocka_unit_test(many_matches_are_found),
         cmocka_unit_test(no_steps_leave_the_text),
     };
 
