@@ -163,6 +163,21 @@ static void replace_by(struct ce_string *text, struct ce_string *result)
     *text = *result;
 }
 
+size_t ce_span_count(struct ce_span span, const char *needle)
+{
+    const char *end = span.data + span.length;
+    size_t count = 0;
+    const char *found = span.length > 0 ? ce_span_find(span, needle) : NULL;
+
+    while (found != NULL) {
+        count++;
+        span.data = found + strlen(needle);
+        span.length = (size_t)(end - span.data);
+        found = ce_span_find(span, needle);
+    }
+    return count;
+}
+
 void ce_string_replace(struct ce_string *text, const char *from, const char *to)
 {
     struct ce_string result = {.data = NULL};

@@ -40,6 +40,9 @@ size_t ce_span_pieces(struct ce_span span);
 const char *ce_span_find(struct ce_span span, const char *needle);
 const char *ce_span_find_last(struct ce_span span, const char *needle);
 
+/* str.count(needle); it is not empty. */
+size_t ce_span_count(struct ce_span span, const char *needle);
+
 /* str.replace(from, to) of *text. `from` is not empty. */
 void ce_string_replace(struct ce_string *text, const char *from, const char *to);
 /* str.lower() and str.capitalize() of *text, by simple case mapping: one code point

@@ -1,5 +1,6 @@
 /* task_render.c - documents to queries, as lm-evaluation-harness constructs requests */
 
+#include "base/memory.h"
 #include "eval/rendering.h"
 #include "eval/task_parts.h"
 
@@ -12,6 +13,8 @@ struct maker {
     const struct ce_description *description;
     struct ce_fewshot *fewshot;
     size_t capacity; /* of queries */
+    size_t bytes;    /* of contexts and continuations */
+    size_t most;     /* of these, so that they fit into memory */
     struct ce_error *err;
 };
 
@@ -30,6 +33,22 @@ static bool has_metric(const struct ce_task *task, const char *name)
     return false;
 }
 
+static size_t length_of(const char *text)
+{
+    return text != NULL ? strlen(text) : 0;
+}
+
+static enum ce_status fail_size(const struct maker *maker)
+{
+    return ce_fail(maker->err,
+                   CE_ERR_NOMEM,
+                   "the prompts of task %s take more than %.1f MiB, half of the memory "
+                   "that is left: fewer documents (--limit), fewer examples "
+                   "(--num-fewshot), or several jobs",
+                   maker->task->name,
+                   (double)maker->most / 0x1p20);
+}
+
 /* Takes the continuation, also when it fails; the context is the caller's then. */
 static enum ce_status add_query(struct maker *maker, struct ce_query query)
 {
@@ -46,6 +65,11 @@ static enum ce_status add_query(struct maker *maker, struct ce_query query)
         }
         task->query = grown;
         maker->capacity = capacity;
+    }
+    maker->bytes += sizeof(query) + length_of(query.continuation);
+    if (maker->bytes > maker->most) {
+        free(query.continuation);
+        return fail_size(maker);
     }
     task->query[task->queries++] = query;
     return CE_OK;
@@ -71,6 +95,7 @@ static enum ce_status make_context(struct maker *maker,
                                    char **context)
 {
     *context = join(before, prompt);
+    maker->bytes += length_of(*context);
     return *context == NULL ? fail_memory(maker) : CE_OK;
 }
 
@@ -276,8 +301,11 @@ enum ce_status ce_task_render(struct ce_task *task,
                               struct ce_fewshot *fewshot,
                               struct ce_error *err)
 {
-    struct maker maker = {
-        .task = task, .description = description, .fewshot = fewshot, .err = err};
+    struct maker maker = {.task = task,
+                          .description = description,
+                          .fewshot = fewshot,
+                          .most = ce_memory_available() / 2,
+                          .err = err};
     enum ce_status status = CE_OK;
 
     task->document = calloc(documents->count, sizeof(task->document[0]));

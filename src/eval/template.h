@@ -32,7 +32,8 @@ CE_MUST_CHECK enum ce_status ce_template_create(struct ce_template **compiled,
                                                 struct ce_error *err);
 void ce_template_destroy(struct ce_template *compiled); /* accepts NULL */
 
-/* Adds to *text. Errors name the field of the document, not the document. */
+/* Adds to *text. Errors name the field of the document, not the document. What comes of
+ * one value is bounded by 16 times its bytes and 64 KiB: more is CE_ERR_FORMAT. */
 CE_MUST_CHECK enum ce_status ce_template_render(const struct ce_template *compiled,
                                                 const json_t *document,
                                                 struct ce_string *text,

@@ -149,12 +149,33 @@ static enum ce_status add_value(const struct ce_template_part *part,
     return fail_type(part, part->steps, "a string or an integer", err);
 }
 
+/* What a template may make of a value: operations that each make a thousand characters
+ * of one are a few bytes long. */
+#define MOST_AT_LEAST ((size_t)64 * 1024)
+#define MOST_TIMES    ((size_t)16)
+
+static size_t most_of(size_t bytes)
+{
+    return MOST_AT_LEAST + MOST_TIMES * bytes;
+}
+
+static enum ce_status
+fail_growth(const char *operation, size_t most, struct ce_error *err)
+{
+    return ce_fail(err,
+                   CE_ERR_FORMAT,
+                   "%s makes more than %zu bytes of the value, which is too much",
+                   operation,
+                   most);
+}
+
 static enum ce_status add_joined(const struct ce_template_part *part,
                                  const json_t *list,
                                  struct ce_string *text,
                                  struct ce_error *err)
 {
     size_t index = 0;
+    size_t values = 0;
     const json_t *value = NULL;
     enum ce_status status = CE_OK;
 
@@ -168,6 +189,10 @@ static enum ce_status add_joined(const struct ce_template_part *part,
         }
         if (status == CE_OK) {
             status = add_value(part, value, text, err);
+        }
+        values += json_string_length(value);
+        if (status == CE_OK && text->length > most_of(values)) {
+            status = fail_growth("join", most_of(values), err);
         }
     }
     return status;
@@ -208,8 +233,27 @@ static enum ce_status cut(const struct ce_template_operation *operation,
     return CE_OK;
 }
 
+static enum ce_status replace(const struct ce_template_operation *operation,
+                              struct ce_string *text,
+                              size_t most,
+                              struct ce_error *err)
+{
+    const char *from = operation->argument[0];
+    const char *to = operation->argument[1];
+    size_t count = ce_span_count((struct ce_span){text->data, text->length}, from);
+    size_t kept = text->length - count * strlen(from);
+
+    if (strlen(to) > 0 && count > (most - (kept < most ? kept : most)) / strlen(to)) {
+        return fail_growth("replace", most, err);
+    }
+    ce_string_replace(text, from, to);
+    return CE_OK;
+}
+
+/* `most` bytes may come of it. */
 static enum ce_status operate(const struct ce_template_operation *operation,
                               struct ce_string *text,
+                              size_t most,
                               struct ce_error *err)
 {
     struct ce_span span = {.data = text->data, .length = text->length};
@@ -226,8 +270,7 @@ static enum ce_status operate(const struct ce_template_operation *operation,
         ce_string_capitalize(text);
         return CE_OK;
     case CE_TEMPLATE_REPLACE:
-        ce_string_replace(text, operation->argument[0], operation->argument[1]);
-        return CE_OK;
+        return replace(operation, text, most, err);
     case CE_TEMPLATE_WIKITEXT:
         ce_cleanup_wikitext(text);
         return CE_OK;
@@ -270,12 +313,13 @@ static enum ce_status render_part(const struct ce_template_part *part,
     struct ce_string piece = {.data = NULL};
     char path[120];
     enum ce_status status = render_value(part, document, &piece, err);
+    const size_t most = most_of(piece.length);
 
     for (size_t i = 0; status == CE_OK && i < part->operations; i++) {
         ce_string_append_bytes(
             &piece, "", 0); /* so that there is a string, be it empty */
         if (!piece.failed) {
-            status = operate(&part->operation[i], &piece, err);
+            status = operate(&part->operation[i], &piece, most, err);
             if (status != CE_OK) {
                 ce_error_prefix(
                     err, "%s", spell_path(part, part->steps, path, sizeof(path)));

@@ -56,6 +56,61 @@ static void templates_are_rendered(void **state)
     json_decref(object);
 }
 
+/* Chains of operations that are short themselves. */
+static void what_comes_of_a_value_is_bounded(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"replace('e', 'eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee')",
+         "path: replace makes more than 65744 bytes of the value, which is too much"},
+        {"replace('t', 'ttttttttttttttttttttttttttttttttttttttttttttttttttt')",
+         "path: replace makes more than 65744 bytes of the value, which is too much"},
+    };
+    json_t *object = document();
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct ce_template *compiled = NULL;
+        struct ce_string text = {.data = NULL};
+        struct ce_error err = {.text = ""};
+        char source[1024] = "{{path";
+
+        for (size_t step = 0; step < 6; step++) {
+            (void)strcat(strcat(source, "|"), cases[i][0]);
+        }
+        assert_int_equal(ce_template_create(&compiled, strcat(source, "}}"), &err),
+                         CE_OK);
+        assert_int_equal(ce_template_render(compiled, object, &text, &err),
+                         CE_ERR_FORMAT);
+        assert_string_equal(err.text, cases[i][1]);
+        ce_string_free(&text);
+        ce_template_destroy(compiled);
+    }
+    json_decref(object);
+}
+
+static void a_separator_is_bounded(void **state)
+{
+    (void)state;
+    char *source = malloc(200000);
+    struct ce_template *compiled = NULL;
+    struct ce_string text = {.data = NULL};
+    struct ce_error err = {.text = ""};
+    json_t *object = document();
+
+    assert_non_null(source);
+    (void)strcpy(source, "{{list|join('");
+    (void)memset(source + strlen(source), 's', 100000);
+    (void)strcpy(source + 100013, "')}}");
+    assert_int_equal(ce_template_create(&compiled, source, &err), CE_OK);
+    assert_int_equal(ce_template_render(compiled, object, &text, &err), CE_ERR_FORMAT);
+    assert_string_equal(
+        err.text, "join makes more than 65568 bytes of the value, which is too much");
+    ce_string_free(&text);
+    ce_template_destroy(compiled);
+    json_decref(object);
+    free(source);
+}
+
 static void bad_templates_are_refused(void **state)
 {
     (void)state;
@@ -139,6 +194,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(templates_are_rendered),
         cmocka_unit_test(bad_templates_are_refused),
+        cmocka_unit_test(what_comes_of_a_value_is_bounded),
+        cmocka_unit_test(a_separator_is_bounded),
         cmocka_unit_test(documents_that_do_not_fit_are_refused),
     };
 
