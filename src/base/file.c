@@ -2,6 +2,8 @@
 
 #include "base/file.h"
 
+#include "base/memory.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +17,9 @@
 #include <unistd.h>
 
 #define FIRST_READ_BYTES ((size_t)64 * 1024)
+
+/* Smaller files are read without asking how much memory is left. */
+#define MEMORY_MATTERS ((off_t)1 << 20)
 
 /* What `mode` says that it is, when it is no regular file. */
 static const char *kind_of(mode_t mode)
@@ -194,6 +199,34 @@ static enum ce_status read_descriptor(int fd,
     return ce_fail(err, CE_ERR_NOMEM, "%s: no memory to read it", path);
 }
 
+/* A sparse file is as large as one likes. Files of /proc have no size before they are
+ * read. */
+static enum ce_status
+check_size(int fd, size_t limit, const char *path, struct ce_error *err)
+{
+    struct stat info;
+
+    if (fstat(fd, &info) != 0) {
+        return ce_fail(err, CE_ERR_IO, "%s: %s", path, strerror(errno));
+    }
+    if ((uint64_t)info.st_size > limit) {
+        return ce_fail(err, CE_ERR_FORMAT, "%s: larger than %zu bytes", path, limit);
+    }
+    const uint64_t left =
+        info.st_size < MEMORY_MATTERS ? UINT64_MAX : ce_memory_available();
+
+    return (uint64_t)info.st_size <= left
+               ? CE_OK
+               : ce_fail(
+                     err,
+                     CE_ERR_NOMEM,
+                     "%s: has %.1f MiB, which do not fit into the %.1f MiB of memory "
+                     "that are left",
+                     path,
+                     (double)info.st_size / 0x1p20,
+                     (double)left / 0x1p20);
+}
+
 enum ce_status ce_file_read(
     const char *path, size_t limit, char **text, size_t *bytes, struct ce_error *err)
 {
@@ -203,6 +236,11 @@ enum ce_status ce_file_read(
     enum ce_status status = ce_file_open(&fd, path, O_RDONLY, err);
 
     if (status == CE_OK) {
+        status = check_size(fd, limit, path, err);
+        if (status != CE_OK) {
+            (void)close(fd);
+            return status;
+        }
         status = read_descriptor(fd, limit, text, bytes, path, err);
         (void)close(fd);
     }

@@ -3,6 +3,7 @@
 #include "base/json.h"
 
 #include "base/file.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 
@@ -21,6 +22,64 @@ ce_json_fail(const char *file, const struct ce_json_problem *why, struct ce_erro
                    why->text);
 }
 
+/* Smaller ones are not looked at. */
+#define SMALL_BYTES ((size_t)1 << 20)
+
+/* What Jansson allocates, at most, for what these characters begin or separate. Those
+ * within strings are counted, too: in prose they are few. */
+static size_t cost_of(char character)
+{
+    switch (character) {
+    case '{':
+        return 320;
+    case '[':
+        return 160;
+    case ',':
+    case ':':
+        return 96;
+    default:
+        return 2;
+    }
+}
+
+uint64_t ce_json_cost(const char *text, size_t bytes)
+{
+    uint64_t cost = 0;
+
+    for (size_t i = 0; i < bytes; i++) {
+        cost += cost_of(text[i]);
+    }
+    return cost;
+}
+
+uint64_t ce_json_most(void)
+{
+    return ce_memory_available() / 2;
+}
+
+enum ce_status ce_json_check_memory(const char *text,
+                                    size_t bytes,
+                                    const char *file,
+                                    struct ce_error *err)
+{
+    if (bytes < SMALL_BYTES) {
+        return CE_OK;
+    }
+    const uint64_t cost = ce_json_cost(text, bytes);
+    const uint64_t most = ce_json_most();
+
+    return cost <= most
+               ? CE_OK
+               : ce_fail(err,
+                         CE_ERR_NOMEM,
+                         "%s: the values of %.1f MiB of JSON may take %.1f MiB "
+                         "of memory, half of what is left is %.1f MiB",
+                         file,
+                         (double)bytes / 0x1p20,
+                         (double)cost / 0x1p20,
+                         (double)most / 0x1p20);
+}
+
 enum ce_status ce_json_parse_object(const char *text,
                                     size_t bytes,
                                     const char *file,
@@ -28,9 +87,14 @@ enum ce_status ce_json_parse_object(const char *text,
                                     struct ce_error *err)
 {
     struct ce_json_problem why;
-    json_t *root = ce_json_text_parse(text, bytes, CE_JSON_PLAIN, &why);
+    enum ce_status status = ce_json_check_memory(text, bytes, file, err);
 
     *object = NULL;
+    if (status != CE_OK) {
+        return status;
+    }
+    json_t *root = ce_json_text_parse(text, bytes, CE_JSON_PLAIN, &why);
+
     if (root == NULL) {
         return ce_json_fail(file, &why, err);
     }

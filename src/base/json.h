@@ -28,6 +28,18 @@ struct ce_json_source {
 enum ce_status
 ce_json_fail(const char *file, const struct ce_json_problem *why, struct ce_error *err);
 
+/* Bytes that the values of `text` take at most, up to a hundred times as many as it
+ * has; in about a millisecond per MiB. */
+uint64_t ce_json_cost(const char *text, size_t bytes);
+/* The most that they may take: half of the memory that is left. */
+uint64_t ce_json_most(void);
+/* Whether they may be parsed; below a MiB of text always. Errors: CE_ERR_NOMEM,
+ * beginning with "FILE: ". */
+CE_MUST_CHECK enum ce_status ce_json_check_memory(const char *text,
+                                                  size_t bytes,
+                                                  const char *file,
+                                                  struct ce_error *err);
+
 /* Parses a buffer as one JSON object. The caller json_decref's *object. */
 CE_MUST_CHECK enum ce_status ce_json_parse_object(const char *text,
                                                   size_t bytes,

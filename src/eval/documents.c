@@ -19,6 +19,9 @@ struct reader {
     size_t capacity;
     struct ce_jsonl lines;
     json_t *parts; /* part: documents taken of it */
+    uint64_t cost; /* bytes of memory of those that are kept */
+    uint64_t most;
+    const char *begin; /* of the newest */
     struct ce_error *err;
 };
 
@@ -80,11 +83,25 @@ static enum ce_status decide(struct reader *reader, const json_t *object, bool *
     return CE_OK;
 }
 
+static enum ce_status fail_size(const struct reader *reader)
+{
+    return ce_jsonl_fail(&reader->lines,
+                         reader->err,
+                         "up to here the documents may take more than %.1f MiB of "
+                         "memory, half of what is left: fewer of them (--limit)",
+                         (double)reader->most / 0x1p20);
+}
+
 /* Keeps a reference of its own. */
 static enum ce_status keep(struct reader *reader, json_t *object)
 {
     struct ce_documents *documents = reader->documents;
 
+    reader->cost +=
+        ce_json_cost(reader->begin, (size_t)(reader->lines.text - reader->begin));
+    if (reader->cost > reader->most) {
+        return fail_size(reader);
+    }
     if (documents->count == reader->capacity) {
         size_t capacity = reader->capacity * 2 + 64;
         json_t **objects =
@@ -134,6 +151,7 @@ static enum ce_status read_lines(struct reader *reader)
     json_t *object = NULL;
 
     while (status == CE_OK && !is_complete(reader)) {
+        reader->begin = reader->lines.text;
         status = ce_jsonl_next(&reader->lines, &object, reader->err);
         if (status != CE_OK || object == NULL) {
             return status;
@@ -178,6 +196,7 @@ enum ce_status ce_documents_read(struct ce_documents *documents,
     struct reader reader = {.documents = documents,
                             .selection = selection,
                             .parts = json_object(),
+                            .most = ce_json_most(),
                             .err = err};
     char *text = NULL;
     size_t bytes = 0;

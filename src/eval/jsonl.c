@@ -87,7 +87,12 @@ static enum ce_status parse(const struct ce_jsonl *lines,
                             struct ce_error *err)
 {
     struct ce_json_problem why;
+    enum ce_status status = ce_json_check_memory(line, bytes, lines->where, err);
 
+    *object = NULL;
+    if (status != CE_OK) {
+        return status;
+    }
     *object = ce_json_text_parse(line, bytes, CE_JSON_LAST_KEY, &why);
     if (*object == NULL) {
         return why.memory

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -72,6 +73,28 @@ static void assert_refused(const char *path, const char *what)
 }
 
 /* Without a writer an open of the FIFO would wait for ever, and so would this test. */
+/* Sparse files: one beyond the limit and one beyond the memory that is left. */
+static void files_that_are_too_large_are_refused_before_they_are_read(void **state)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    struct ce_error err = {.text = ""};
+    const char *path = NULL;
+
+    temporary_write(state, "a", "x", 1);
+    path = temporary_path(state, "a");
+    assert_int_equal(truncate(path, (off_t)1 << 40), 0);
+    assert_int_equal(ce_file_read(path, (size_t)1 << 30, &text, &bytes, &err),
+                     CE_ERR_FORMAT);
+    assert_non_null(strstr(err.text, "larger than 1073741824 bytes"));
+    assert_int_equal(setenv("CEMOE_MEMORY_LIMIT", "1000000000", 1), 0);
+    assert_int_equal(ce_file_read(path, (size_t)1 << 42, &text, &bytes, &err),
+                     CE_ERR_NOMEM);
+    assert_non_null(strstr(err.text, "has 1048576.0 MiB, which do not fit into the "));
+    assert_int_equal(unsetenv("CEMOE_MEMORY_LIMIT"), 0);
+    assert_null(text);
+}
+
 static void what_is_no_regular_file_is_refused_by_name(void **state)
 {
     const char *path = temporary_path(state, "here");
@@ -404,6 +427,7 @@ int main(int argc, char **argv)
         WITH_FILES(only_a_commit_shows_what_was_put),
         WITH_FILES(a_failed_write_keeps_the_old_file),
         WITH_FILES(existence_and_names),
+        WITH_FILES(files_that_are_too_large_are_refused_before_they_are_read),
     };
 
     return cmocka_run_group_tests_name("base.file", tests, NULL, NULL);

@@ -1,6 +1,7 @@
 #include "base/json.h"
 #include "test.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const struct ce_json_source source = {.file = "a.json", .prefix = "b."};
@@ -42,6 +43,32 @@ static void bad_documents_are_refused_with_the_place(void **state)
     assert_refused("{} x", 4, "the end of the text");
     assert_refused("{\"a\": \"\xff\"}", 10, "not UTF-8");
     assert_refused(nul, sizeof(nul) - 1, "line 1");
+}
+
+/* Ninety bytes of memory for each three of text, on a machine made to look small. */
+static void values_that_do_not_fit_into_memory_are_refused(void **state)
+{
+    (void)state;
+    enum { BYTES = 3 << 20 };
+    char *text = malloc(BYTES);
+    struct ce_error err = {.text = ""};
+
+    assert_non_null(text);
+    for (size_t i = 0; i < BYTES; i++) {
+        text[i] = "[],"[i % 3];
+    }
+    assert_int_equal(setenv("CEMOE_MEMORY_LIMIT", "134217728", 1), 0);
+    assert_int_equal(ce_json_check_memory(text, BYTES, "a.json", &err), CE_ERR_NOMEM);
+    assert_string_equal(err.text,
+                        "a.json: the values of 3.0 MiB of JSON may take 258.0 MiB of "
+                        "memory, half of what is left is 64.0 MiB");
+    assert_int_equal(ce_json_check_memory(text, BYTES / 4, "a.json", &err), CE_OK);
+    for (size_t i = 0; i < BYTES; i++) {
+        text[i] = "prose has, few marks "[i % 21];
+    }
+    assert_int_equal(ce_json_check_memory(text, BYTES, "a.json", &err), CE_OK);
+    assert_int_equal(unsetenv("CEMOE_MEMORY_LIMIT"), 0);
+    free(text);
 }
 
 static void deep_nesting_is_refused(void **state)
@@ -170,6 +197,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_documents_are_refused_with_the_place),
         cmocka_unit_test(deep_nesting_is_refused),
+        cmocka_unit_test(values_that_do_not_fit_into_memory_are_refused),
         cmocka_unit_test(fields_are_read_by_type),
         cmocka_unit_test(absent_and_null_keep_the_default),
         cmocka_unit_test(wrong_types_are_refused_by_name),

@@ -1,6 +1,7 @@
 #include "eval/task.h"
 #include "temporary.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define DESCRIPTION                                                                    \
@@ -81,6 +82,38 @@ static void bad_lines_are_refused(void **state)
                        cases[i].words);
     }
     assert_refused(state, DESCRIPTION, nul, sizeof(nul) - 1, "d.jsonl: line 2: column");
+}
+
+/* On machines made to look small: the documents, then what the prompts of them take. */
+static void tasks_that_do_not_fit_into_memory_are_refused(void **state)
+{
+    char documents[8192] = "";
+    char description[4096] = DESCRIPTION;
+    char *place = strstr(description, "{{q}}");
+
+    for (int i = 0; i < 100; i++) {
+        (void)snprintf(documents + strlen(documents),
+                       sizeof(documents) - strlen(documents),
+                       "{\"id\": %d, \"q\": \"Q\", \"c\": [\"x\", \"y\"], \"g\": 1}\n",
+                       i);
+    }
+    assert_int_equal(setenv("CEMOE_MEMORY_LIMIT", "20000", 1), 0);
+    assert_refused(
+        state,
+        DESCRIPTION,
+        documents,
+        strlen(documents),
+        "d.jsonl: line 8: up to here the documents may take more than 0.0 MiB "
+        "of memory");
+    assert_int_equal(setenv("CEMOE_MEMORY_LIMIT", "400000", 1), 0);
+    (void)memmove(place + 2000, place, strlen(place) + 1);
+    (void)memset(place, 'p', 2000);
+    assert_refused(state,
+                   description,
+                   documents,
+                   strlen(documents),
+                   "the prompts of task t take more than 0.2 MiB");
+    assert_int_equal(unsetenv("CEMOE_MEMORY_LIMIT"), 0);
 }
 
 static void documents_without_what_is_asked_are_refused(void **state)
@@ -314,6 +347,7 @@ int main(void)
     cmocka_unit_test_setup_teardown(name, temporary_setup, temporary_teardown)
     const struct CMUnitTest tests[] = {
         TEST(bad_lines_are_refused),
+        TEST(tasks_that_do_not_fit_into_memory_are_refused),
         TEST(documents_without_what_is_asked_are_refused),
         TEST(asking_how_likely_nothing_is_is_refused),
         TEST(hellaswag_says_what_it_lacks),

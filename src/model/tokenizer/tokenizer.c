@@ -16,7 +16,12 @@ enum ce_status ce_tokenizer_parse_document(json_t **root,
                                            struct ce_error *err)
 {
     struct ce_json_problem why;
+    enum ce_status status = ce_json_check_memory(json, bytes, file, err);
 
+    *root = NULL;
+    if (status != CE_OK) {
+        return status;
+    }
     *root = ce_json_text_parse(json, bytes, CE_JSON_NUL, &why);
     if (*root == NULL) {
         return ce_json_fail(file, &why, err);
