@@ -123,6 +123,11 @@ uint64_t ce_memory_available(void)
     return least(least(machine_available(), group), user_limit());
 }
 
+uint64_t ce_memory_available_to_machine(void)
+{
+    return least(machine_available(), user_limit());
+}
+
 #define USUAL_CACHE_BYTES ((size_t)32 << 20) /* where the system does not say */
 #define CACHE_FILE        "/sys/devices/system/cpu/cpu0/cache/index3/size"
 

@@ -21,6 +21,9 @@ void ce_memory_unmap(void *memory, size_t bytes); /* accepts NULL */
  * that a typing error is noticed instead of lifting the limit. */
 uint64_t ce_memory_available(void);
 
+/* The same without the memory cgroup: what all processes of the machine share. */
+uint64_t ce_memory_available_to_machine(void);
+
 /* The last-level cache that a core can use, 32 MiB where the system does not say. */
 size_t ce_cache_bytes(void);
 

@@ -13,7 +13,7 @@
 #define LIMIT_GROWS 4UL
 
 /* Encoding takes 200 ns per byte. */
-#define TIME_AT_LEAST_NS  ((uint64_t)10 * 1000 * 1000 * 1000)
+#define TIME_AT_LEAST_NS  ((uint64_t)4 * 1000 * 1000 * 1000)
 #define TIME_PER_BYTE_NS  ((uint64_t)10000)
 #define SEARCHES_PER_LOOK 256U
 

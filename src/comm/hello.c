@@ -77,6 +77,7 @@ static enum ce_status pack_hello(const struct ce_hello *mine,
     hello.isa = mine->isa;
     hello.threads = mine->threads;
     hello.hostname = unconst(mine->host);
+    hello.host_id = mine->host_id;
     *memory = malloc(cemoe__hello__get_packed_size(&hello));
     if (*memory == NULL) {
         status = ce_fail(err, CE_ERR_NOMEM, "no memory for a hello");
@@ -194,13 +195,37 @@ static enum ce_status compare_with_first(const Cemoe__Hello *hello,
     return status;
 }
 
+static bool is_same_host(const Cemoe__Hello *a, const Cemoe__Hello *b)
+{
+    return strcmp(a->hostname, b->hostname) == 0 && a->host_id == b->host_id;
+}
+
+/* "#2" and so on for another host of the same name as one before; else "". */
+static void write_number(char *text, size_t size, Cemoe__Hello *const *hellos, int rank)
+{
+    int number = 1;
+
+    for (int r = 0; r < rank; r++) {
+        bool other = strcmp(hellos[r]->hostname, hellos[rank]->hostname) == 0;
+
+        if (is_same_host(hellos[r], hellos[rank])) {
+            break;
+        }
+        for (int before = 0; other && before < r; before++) {
+            other = !is_same_host(hellos[before], hellos[r]);
+        }
+        number += other;
+    }
+    (void)snprintf(text, size, number > 1 ? "#%d" : "", number);
+}
+
 /* One past the last of the ranks from `first` on with the same host and threads. */
 static int end_of_group(Cemoe__Hello *const *hellos, int first, int ranks)
 {
     int end = first + 1;
 
     while (end < ranks && hellos[end]->threads == hellos[first]->threads &&
-           strcmp(hellos[end]->hostname, hellos[first]->hostname) == 0) {
+           is_same_host(hellos[end], hellos[first])) {
         end++;
     }
     return end;
@@ -216,15 +241,18 @@ write_summary(char *summary, size_t size, Cemoe__Hello *const *hellos, int ranks
         const Cemoe__Hello *hello = hellos[first];
         const int end = end_of_group(hellos, first, ranks);
         char last[16] = "";
+        char number[16] = "";
 
+        write_number(number, sizeof(number), hellos, first);
         if (end - first > 1) {
             (void)snprintf(last, sizeof(last), "-%d", end - 1);
         }
         used += (size_t)snprintf(summary + used,
                                  size - used,
-                                 "%s %.60s %d%s (%d thread%s%s)",
+                                 "%s %.60s%s %d%s (%d thread%s%s)",
                                  first == 0 ? "" : ",",
                                  hello->hostname,
+                                 number,
                                  first,
                                  last,
                                  hello->threads,

@@ -12,6 +12,7 @@ struct ce_hello {
     int isa; /* best kernel set of this rank; larger includes smaller */
     int threads;
     const char *host;
+    uint64_t host_id; /* tells hosts with one name apart (base/host.h) */
 };
 
 #define CE_HELLO_MAX_OPTIONS 64

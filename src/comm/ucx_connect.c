@@ -5,6 +5,7 @@
  * a wait inside MPI would be a deadlock.
  */
 
+#include "base/host.h"
 #include "base/log.h"
 #include "base/patience.h"
 #include "comm/collective.h"
@@ -99,14 +100,13 @@ static enum ce_status open_worker(struct ucx_transport *ucx, struct ce_error *er
 
 /* What a rank tells the others: where it runs, then UCX's address of it. */
 struct card {
-    char host[sizeof(((struct utsname *)0)->nodename) + 1];
+    struct ce_host host;
     unsigned char address[];
 };
 
 static enum ce_status
 write_card(struct ucx_transport *ucx, struct ce_bytes *written, struct ce_error *err)
 {
-    struct utsname machine = {.nodename = ""};
     ucp_address_t *address = NULL;
     size_t bytes = 0;
 
@@ -116,8 +116,7 @@ write_card(struct ucx_transport *ucx, struct ce_bytes *written, struct ce_error 
     }
     struct card *card = calloc(1, sizeof(*card) + bytes);
     if (card != NULL) {
-        (void)uname(&machine);
-        (void)snprintf(card->host, sizeof(card->host), "%s", machine.nodename);
+        ce_host_self(&card->host);
         memcpy(card->address, address, bytes);
     }
     ucp_worker_release_address(ucx->worker, address);
@@ -149,10 +148,10 @@ static enum ce_status open_endpoint(struct ucx_transport *ucx,
     const struct card *theirs = cards[peer].data;
 
     if (cards[peer].bytes <= sizeof(*theirs) ||
-        memchr(theirs->host, '\0', sizeof(theirs->host)) == NULL) {
+        memchr(theirs->host.name, '\0', sizeof(theirs->host.name)) == NULL) {
         return ce_fail(err, CE_ERR_COMM, "rank %d sent no address of ucx", peer);
     }
-    ucx->endpoints[peer].is_near = strcmp(mine->host, theirs->host) == 0;
+    ucx->endpoints[peer].is_near = ce_host_is_same(&mine->host, &theirs->host);
     /* Between hosts UCX is asked to tell when a peer is gone. Within one this would
      * cost shared memory, which cannot tell; there the launcher sees it. */
     const ucp_ep_params_t wanted = {
@@ -175,7 +174,7 @@ static enum ce_status open_endpoint(struct ucx_transport *ucx,
                    "rank %d: ucx finds no way to rank %d on %s: %s",
                    ucx->head.rank,
                    peer,
-                   theirs->host,
+                   theirs->host.name,
                    ucs_status_string(status));
 }
 

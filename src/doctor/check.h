@@ -37,6 +37,11 @@ void ce_check_ucx(const struct ce_rank_facts *facts,
                   size_t ranks,
                   struct ce_findings *findings);
 
+/* Shared memory of jobs that were killed, on any host. */
+void ce_check_leftovers(const struct ce_rank_facts *facts,
+                        size_t ranks,
+                        struct ce_findings *findings);
+
 /* Can files be made in the directory, or can it be made? Tries, and leaves nothing.
  * Only rank 0 writes there. `host` is this one. */
 void ce_check_out(const char *path, const char *host, struct ce_findings *findings);

@@ -37,7 +37,7 @@ static void check_errors(const struct ce_rank_facts *facts,
             failed,
             ranks,
             first,
-            facts[first].host,
+            facts[first].host.name,
             facts[first].model_error);
     }
 }
@@ -54,9 +54,9 @@ static void check_alike(const struct ce_rank_facts *facts,
                             "Copies differ: make them anew from one of them.",
                             "config.json on %s (rank %zu) is not that on %s: hashes "
                             "%016" PRIx64 " and %016" PRIx64,
-                            facts[r].host,
+                            facts[r].host.name,
                             r,
-                            facts[0].host,
+                            facts[0].host.name,
                             facts[r].config_hash,
                             facts[0].config_hash);
             return;

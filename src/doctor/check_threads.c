@@ -35,7 +35,7 @@ static void check_ranks(const struct ce_rank_facts *facts,
             crowded,
             ranks,
             first,
-            facts[first].host,
+            facts[first].host.name,
             facts[first].threads,
             CPU_COUNT(&facts[first].allowed),
             facts[first].online);

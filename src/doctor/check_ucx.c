@@ -118,7 +118,7 @@ void ce_check_ucx(const struct ce_rank_facts *facts,
                         CE_VERDICT_OK,
                         NULL,
                         "network devices of %s: %s",
-                        facts[0].host,
+                        facts[0].host.name,
                         facts[0].ucx.devices[0] != '\0' ? facts[0].ucx.devices
                                                         : "none");
     }

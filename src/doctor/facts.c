@@ -48,15 +48,35 @@ static void observe_ucx(struct ce_rank_facts *facts)
 void ce_rank_facts_observe(struct ce_rank_facts *facts)
 {
     memset(facts, 0, sizeof(*facts));
-    (void)gethostname(facts->host, sizeof(facts->host) - 1);
+    ce_host_self(&facts->host);
     facts->available = ce_memory_available();
+    facts->machine_available = ce_memory_available_to_machine();
     observe_binding(facts);
     observe_ucx(facts);
+    ce_leftovers_find(&facts->leftovers, CE_LEFTOVERS_FOLDER);
 }
 
 static bool on_same_host(const struct ce_rank_facts *a, const struct ce_rank_facts *b)
 {
-    return strncmp(a->host, b->host, sizeof(a->host)) == 0;
+    return ce_host_is_same(&a->host, &b->host);
+}
+
+static uint64_t add_bytes(uint64_t a, uint64_t b)
+{
+    return a <= UINT64_MAX - b ? a + b : UINT64_MAX;
+}
+
+static uint64_t
+plan_of_machine(const struct ce_rank_facts *facts, size_t ranks, size_t rank)
+{
+    uint64_t planned = 0;
+
+    for (size_t r = 0; r < ranks; r++) {
+        if (facts[r].host.machine == facts[rank].host.machine) {
+            planned = add_bytes(planned, facts[r].planned);
+        }
+    }
+    return planned;
 }
 
 bool ce_facts_are_first(const struct ce_rank_facts *facts, size_t rank)
@@ -72,9 +92,8 @@ bool ce_facts_are_first(const struct ce_rank_facts *facts, size_t rank)
 struct ce_host_facts
 ce_facts_host(const struct ce_rank_facts *facts, size_t ranks, size_t rank)
 {
-    struct ce_host_facts host = {.name = facts[rank].host,
-                                 .online = facts[rank].online,
-                                 .available = facts[rank].available};
+    struct ce_host_facts host = {.name = facts[rank].host.name,
+                                 .online = facts[rank].online};
     cpu_set_t processors;
 
     CPU_ZERO(&processors);
@@ -82,12 +101,14 @@ ce_facts_host(const struct ce_rank_facts *facts, size_t ranks, size_t rank)
         if (on_same_host(&facts[r], &facts[rank])) {
             host.ranks++;
             host.threads += facts[r].threads;
-            host.planned = host.planned <= UINT64_MAX - facts[r].planned
-                               ? host.planned + facts[r].planned
-                               : UINT64_MAX;
+            host.planned = add_bytes(host.planned, facts[r].planned);
             CPU_OR(&processors, &processors, &facts[r].allowed);
         }
     }
     host.processors = CPU_COUNT(&processors);
+    host.available = ce_host_memory_left(facts[rank].available,
+                                         facts[rank].machine_available,
+                                         plan_of_machine(facts, ranks, rank),
+                                         host.planned);
     return host;
 }

@@ -6,7 +6,9 @@
 #ifndef CE_DOCTOR_FACTS_H
 #define CE_DOCTOR_FACTS_H
 
+#include "base/host.h"
 #include "comm/ways.h"
+#include "doctor/leftovers.h"
 #include "doctor/ucx_settings.h"
 
 #include <sched.h>
@@ -15,18 +17,20 @@
 #include <stdint.h>
 
 struct ce_rank_facts {
-    char host[64];
-    int threads;           /* OpenMP's */
-    int online;            /* processors of the host */
-    cpu_set_t allowed;     /* those the rank may run on */
-    uint64_t available;    /* bytes of memory that are free on the host */
-    uint64_t planned;      /* bytes this rank will take; 0: not known */
-    uint64_t config_hash;  /* of the model's config.json; 0: not known */
-    char model_error[480]; /* why the model cannot be planned for; "": it can */
+    struct ce_host host;
+    int threads;                /* OpenMP's */
+    int online;                 /* processors of the host */
+    cpu_set_t allowed;          /* those the rank may run on */
+    uint64_t available;         /* bytes of memory that are free on the host */
+    uint64_t machine_available; /* and on its machine, where it is a container */
+    uint64_t planned;           /* bytes this rank will take; 0: not known */
+    uint64_t config_hash;       /* of the model's config.json; 0: not known */
+    char model_error[480];      /* why the model cannot be planned for; "": it can */
     struct ce_ucx_settings ucx;
+    struct ce_leftovers leftovers;
 };
 
-/* Host, threads, processors, free memory and UCX's settings of this process; the rest
+/* Host, threads, processors, free memory, leftovers and UCX's settings; the rest
  * is zero. */
 void ce_rank_facts_observe(struct ce_rank_facts *facts);
 

@@ -6,6 +6,7 @@
 
 #include "engine/engine.h"
 
+#include "base/host.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "comm/collective.h"
@@ -194,18 +195,20 @@ static enum ce_status compare_ranks(struct ce_engine *engine,
                                     const struct loading *loading,
                                     struct ce_error *err)
 {
-    char host[64] = "";
+    struct ce_host host;
+
+    ce_host_self(&host);
     char *job = describe_job(engine, options, loading);
     struct ce_hello hello = {.version = CE_VERSION,
                              .options = job,
                              .config_hash = ce_config_hash(&engine->config),
                              .isa = (int)engine->isa,
                              .threads = engine->threads,
-                             .host = host};
+                             .host = host.name,
+                             .host_id = host.id};
     int lowest = 0;
     enum ce_status status = CE_OK;
 
-    (void)gethostname(host, sizeof(host) - 1);
     if (job == NULL) {
         status = ce_fail(err, CE_ERR_NOMEM, "no memory to describe the job");
     }

@@ -1,5 +1,6 @@
 /* engine_memory.c - what an engine needs, known before anything is loaded */
 
+#include "base/host.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "comm/collective.h"
@@ -107,7 +108,7 @@ static size_t add_bytes(size_t a, size_t b)
 
 /* What a rank brings to the comparison. */
 struct demand {
-    char host[64];
+    struct ce_host host;
     uint64_t bytes;
     uint64_t available;
 };
@@ -116,6 +117,7 @@ struct demand {
 struct sum {
     struct demand mine;
     size_t bytes;
+    size_t machine_bytes; /* with those of other hosts on the same machine */
     int ranks;
 };
 
@@ -131,7 +133,10 @@ static enum ce_status add_demands(struct sum *sum,
             return ce_fail(err, CE_ERR_COMM, "rank %d sent a bad memory plan", r);
         }
         memcpy(&demand, all[r].data, sizeof(demand));
-        if (strncmp(demand.host, sum->mine.host, sizeof(demand.host)) == 0) {
+        if (demand.host.machine == sum->mine.host.machine) {
+            sum->machine_bytes = add_bytes(sum->machine_bytes, demand.bytes);
+        }
+        if (ce_host_is_same(&demand.host, &sum->mine.host)) {
             sum->bytes = add_bytes(sum->bytes, demand.bytes);
             sum->ranks++;
         }
@@ -147,11 +152,17 @@ compare(struct ce_engine *engine, size_t bytes, struct sum *sum, struct ce_error
     enum ce_status status = CE_OK;
 
     *sum = (struct sum){.mine = {.bytes = bytes, .available = ce_memory_available()}};
-    (void)gethostname(sum->mine.host, sizeof(sum->mine.host) - 1);
+    ce_host_self(&sum->mine.host);
     status = ce_allgather(
         engine->transport, (struct ce_bytes){&sum->mine, sizeof(sum->mine)}, &all, err);
-    return status == CE_OK ? add_demands(sum, all, engine->transport->ranks, err)
-                           : status;
+    if (status == CE_OK) {
+        status = add_demands(sum, all, engine->transport->ranks, err);
+    }
+    sum->mine.available = ce_host_memory_left(sum->mine.available,
+                                              ce_memory_available_to_machine(),
+                                              sum->machine_bytes,
+                                              sum->bytes);
+    return status;
 }
 
 /* The most that buffers and messages take with any number of main experts that the
@@ -202,7 +213,7 @@ fail_memory(const struct ce_engine *engine, const struct sum *sum, struct ce_err
         "not enough memory on %s: %d rank(s) need %.1f MiB, %.1f MiB are free; "
         "this rank: dense weights %.1f, experts %.1f, compressed experts %.1f, "
         "KV cache %.1f (--cache-tokens), buffers %.1f (--step-tokens), messages %.1f",
-        sum->mine.host,
+        sum->mine.host.name,
         sum->ranks,
         (double)sum->bytes / 0x1p20,
         (double)sum->mine.available / 0x1p20,
@@ -244,7 +255,7 @@ enum ce_status ce_engine_check_compressed_memory(struct ce_engine *engine,
                          CE_ERR_NOMEM,
                          "not enough memory on %s: %d rank(s) need %.1f MiB for other "
                          "compressed experts and their buffers, %.1f MiB are free",
-                         sum.mine.host,
+                         sum.mine.host.name,
                          sum.ranks,
                          (double)sum.bytes / 0x1p20,
                          (double)sum.mine.available / 0x1p20);

@@ -2,6 +2,8 @@
 
 #include "eval/journal_owner.h"
 
+#include "base/host.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -40,35 +42,19 @@ static unsigned long long started_of(long process)
     return started;
 }
 
-static void read_boot(char *boot, size_t bytes)
-{
-    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
-
-    if (file != NULL) {
-        if (fgets(boot, (int)bytes, file) != NULL) {
-            boot[strcspn(boot, "\n")] = '\0';
-        }
-        (void)fclose(file);
-    }
-    if (boot[0] == '\0') {
-        (void)snprintf(boot, bytes, "unknown");
-    }
-}
-
 void ce_journal_owner_self(struct ce_journal_owner *owner)
 {
     struct stat info;
+    struct ce_host host;
 
     *owner = (struct ce_journal_owner){.process = (long)getpid(), .since = time(NULL)};
     owner->started = started_of(owner->process);
     if (stat("/proc/self/ns/pid", &info) == 0) {
         owner->processes = info.st_ino;
     }
-    if (gethostname(owner->host, sizeof(owner->host) - 1) != 0 ||
-        owner->host[0] == '\0') {
-        (void)snprintf(owner->host, sizeof(owner->host), "unknown");
-    }
-    read_boot(owner->boot, sizeof(owner->boot));
+    ce_host_self(&host);
+    (void)snprintf(owner->host, sizeof(owner->host), "%.64s", host.name);
+    ce_host_read_boot(owner->boot, sizeof(owner->boot));
 }
 
 size_t

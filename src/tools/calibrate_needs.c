@@ -1,5 +1,6 @@
 /* calibrate_needs.c - memory found out before the model is loaded */
 
+#include "base/host.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/streams.h"
@@ -39,7 +40,7 @@ struct ce_engine_options ce_calibrate_engine_options(const struct ce_calibrate_j
 
 /* What ranks tell each other: the host to share memory by, and passes in the end. */
 struct told {
-    char host[64];
+    struct ce_host host;
     uint64_t passes;
 };
 
@@ -51,7 +52,7 @@ static enum ce_status count_neighbours(const struct ce_calibrate_job *job,
     const struct ce_bytes *all = NULL;
     enum ce_status status = CE_OK;
 
-    (void)gethostname(mine.host, sizeof(mine.host) - 1);
+    ce_host_self(&mine.host);
     status = ce_allgather(
         job->session.transport, (struct ce_bytes){&mine, sizeof(mine)}, &all, err);
     *neighbours = 0;
@@ -63,7 +64,7 @@ static enum ce_status count_neighbours(const struct ce_calibrate_job *job,
             return ce_fail(err, CE_ERR_COMM, "rank %d sent no name of a host", r);
         }
         memcpy(&theirs, all[r].data, sizeof(theirs));
-        *neighbours += strncmp(theirs.host, mine.host, sizeof(mine.host)) == 0;
+        *neighbours += ce_host_is_same(&theirs.host, &mine.host);
     }
     return status;
 }

@@ -96,6 +96,8 @@ static enum ce_status gather(struct job *job, struct ce_error *err)
         }
         memcpy(&job->facts[r], all[r].data, sizeof(job->mine));
     }
+    ce_host_number(
+        &job->facts[0].host, sizeof(job->facts[0]), (size_t)job->launch.ranks);
     return CE_OK;
 }
 
@@ -141,8 +143,9 @@ static void check(struct job *job)
     ce_check_threads(facts, ranks, &job->findings);
     ce_check_model(facts, ranks, &job->findings);
     ce_check_memory(facts, ranks, &job->findings);
+    ce_check_leftovers(facts, ranks, &job->findings);
     if (job->values->out != NULL) {
-        ce_check_out(job->values->out, facts[0].host, &job->findings);
+        ce_check_out(job->values->out, facts[0].host.name, &job->findings);
     }
 }
 
@@ -296,6 +299,7 @@ const struct ce_command ce_command_doctor = {
         "  model       can every rank read it, has every host the same config.json\n"
         "  memory      what the ranks of each host will take, against what is free\n"
         "              there; the KV cache counts with --cache-tokens, or 4096\n"
+        "  leftovers   files that MPI and UCX of killed jobs left in /dev/shm\n"
         "  out         can rank 0 write to --out, is there room\n\n"
         "A failed check means that the job will not run, or many times slower than it "
         "could. A warning may be what you want.\n\n"

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/host.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "comm/collective.h"
@@ -78,12 +79,12 @@ static void add_memory(json_t *object, const struct ce_engine *engine)
 static json_t *describe_rank(const struct ce_session *session)
 {
     const struct ce_engine *engine = session->engine;
-    char host[64] = "";
+    struct ce_host host;
     json_t *object = json_object();
 
-    (void)gethostname(host, sizeof(host) - 1);
+    ce_host_self(&host);
     ce_json_set_integer(object, "rank", (uint64_t)session->transport->rank);
-    json_object_set_new(object, "host", json_string(host));
+    json_object_set_new(object, "host", json_string(host.name));
     ce_json_set_integer(object, "threads", (uint64_t)engine->threads);
     add_memory(object, engine);
     ce_json_set_integer(object, "steps", engine->counters.steps);

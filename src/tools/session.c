@@ -3,6 +3,7 @@
 #include "tools/session.h"
 
 #include "base/clock.h"
+#include "base/host.h"
 #include "base/log.h"
 #include "base/threads.h"
 #include "base/version.h"
@@ -30,7 +31,7 @@ static enum ce_log_level chosen_level(const struct ce_run_values *run)
 
 /* Of one rank, to find hosts with more threads than processors. */
 struct crew {
-    char host[64];
+    struct ce_host host;
     int threads;
     int allowed; /* processors the rank may run on */
     int online;  /* processors of the host */
@@ -42,7 +43,7 @@ static struct crew this_crew(void)
                         .online = (int)sysconf(_SC_NPROCESSORS_ONLN)};
     cpu_set_t allowed;
 
-    (void)gethostname(crew.host, sizeof(crew.host) - 1);
+    ce_host_self(&crew.host);
     crew.allowed = crew.online;
     if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) {
         crew.allowed = CPU_COUNT(&allowed);
@@ -84,7 +85,7 @@ static void check_host(const struct crew *mine, const struct ce_bytes *all, int 
             return;
         }
         memcpy(&crew, all[r].data, sizeof(crew));
-        if (strncmp(crew.host, mine->host, sizeof(crew.host)) == 0) {
+        if (crew.host.machine == mine->host.machine) {
             threads += crew.threads;
             sharing++;
         }
@@ -97,7 +98,7 @@ static void check_host(const struct crew *mine, const struct ce_bytes *all, int 
             sharing,
             threads,
             mine->online,
-            mine->host);
+            mine->host.name);
     }
 }
 

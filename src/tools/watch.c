@@ -3,6 +3,7 @@
 #include "tools/watch.h"
 
 #include "base/clock.h"
+#include "base/host.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/patience.h"
@@ -60,18 +61,18 @@ static bool is_over_within(uint64_t ms)
 /* Says why, lets the others say theirs, and ends the process. */
 static void give_up(const char *why)
 {
-    char host[65] = "this host";
+    struct ce_host host;
     int rank;
     int ranks;
 
-    (void)gethostname(host, sizeof(host) - 1);
+    ce_host_self(&host);
     ce_transport_launcher(&rank, &ranks);
     ce_log(CE_LOG_ERROR,
            "%s: rank %d: stage %s: on %s: %s",
            watch.command,
            rank,
            watch.stage,
-           host,
+           host.name,
            why);
     if (!is_over_within(GRACE_MS)) {
         _exit(CE_EXIT_FAILED);

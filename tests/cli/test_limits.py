@@ -100,7 +100,7 @@ class Threads(LimitsCase):
         self.assertEqual(list(self.dir.iterdir()), [])
 
 
-@unittest.skipIf(cemoe.QUICK, "a sanitizer takes terabytes of address space")
+@unittest.skipIf(cemoe.SANITIZED, "a sanitizer takes terabytes of address space")
 class AddressSpace(LimitsCase):
     """ulimit -v: OpenBLAS tries without end when it is loaded."""
 

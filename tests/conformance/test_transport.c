@@ -305,7 +305,7 @@ static void malformed_peer(void **state)
     (void)state;
     const int last = transport->ranks - 1;
     const struct ce_bytes nonsense = {"\xff\xff\xff\xff\xff\xff\xff\xff\xff", 9};
-    const struct ce_hello hello = {"0", "", 0, 0, 1, "host"};
+    const struct ce_hello hello = {"0", "", 0, 0, 1, "host", 1};
     const struct ce_bytes *all;
     struct ce_error err = {.text = ""};
     char summary[100];
@@ -330,7 +330,8 @@ static void malformed_peer(void **state)
 static void hello(void **state)
 {
     (void)state;
-    struct ce_hello mine = {"0.1.0", "wire=f32\n", 42, transport->rank + 3, 2, "here"};
+    struct ce_hello mine = {
+        "0.1.0", "wire=f32\n", 42, transport->rank + 3, 2, "here", 1};
     struct ce_error err = {.text = ""};
     char summary[100];
     char expected[100];

@@ -3,6 +3,7 @@
 #ifndef CE_TESTS_UNIT_DOCTOR_FIXTURE_H
 #define CE_TESTS_UNIT_DOCTOR_FIXTURE_H
 
+#include "base/hash.h"
 #include "doctor/check.h"
 #include "test.h"
 
@@ -17,6 +18,7 @@ static inline struct ce_rank_facts sound_rank(const char *host, int processor)
     struct ce_rank_facts facts = {.threads = 1,
                                   .online = 4,
                                   .available = 100 * MIB,
+                                  .machine_available = 100 * MIB,
                                   .planned = 10 * MIB,
                                   .config_hash = 7,
                                   .ucx = {.known = true,
@@ -25,7 +27,9 @@ static inline struct ce_rank_facts sound_rank(const char *host, int processor)
                                           .reaches_ranks = true,
                                           .devices = "eth0"}};
 
-    (void)snprintf(facts.host, sizeof(facts.host), "%s", host);
+    (void)snprintf(facts.host.name, sizeof(facts.host.name), "%s", host);
+    facts.host.machine = ce_hash_bytes(CE_HASH_START, host, strlen(host));
+    facts.host.id = facts.host.machine;
     CPU_ZERO(&facts.allowed);
     CPU_SET((size_t)processor, &facts.allowed);
     return facts;

@@ -172,6 +172,13 @@ static void summary_groups_ranks_of_a_host(void **state)
                         "3 ranks: alpha 0-1 (4 threads each), beta 2 (1 thread)");
     assert_int_equal(ce_hello_exchange(t, &plain, &isa, summary, 14, NULL), CE_OK);
     assert_string_equal(summary, "3 ranks: alph");
+    other.host = "alpha"; /* another one of that name */
+    other.host_id = 9;
+    fake.peer[CE_SLOT_CONTROL][2].message = hello_bytes(&sender, &other);
+    assert_int_equal(ce_hello_exchange(t, &plain, &isa, summary, sizeof(summary), NULL),
+                     CE_OK);
+    assert_string_equal(summary,
+                        "3 ranks: alpha 0-1 (4 threads each), alpha#2 2 (1 thread)");
     fake_fini(&fake);
 }
 

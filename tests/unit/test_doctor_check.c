@@ -158,6 +158,30 @@ static void memory_of_the_fullest_host(void **state)
     assert_finding(&findings, 0, CE_VERDICT_OK, "b: 2 ranks", "20.0 MiB", "100.0 MiB");
 }
 
+/* Two nodes that are both called localhost, and two containers of one machine. */
+static void hosts_are_told_apart_by_more_than_their_names(void **state)
+{
+    struct ce_rank_facts facts[] = {sound_rank("localhost", 0),
+                                    sound_rank("localhost", 0)};
+    struct ce_findings findings = {0};
+
+    (void)state;
+    facts[0].planned = facts[1].planned = 60 * MIB;
+    facts[1].host.machine = facts[1].host.id = 77;
+    ce_host_number(&facts[0].host, sizeof(facts[0]), 2);
+    ce_check_memory(facts, 2, &findings);
+    assert_finding(&findings, 0, CE_VERDICT_OK, "1 rank ", "60.0 MiB");
+    assert_string_equal(facts[1].host.name, "localhost#2");
+    findings.count = 0;
+    facts[1].host.machine = facts[0].host.machine;
+    ce_check_memory(facts, 2, &findings);
+    assert_finding(&findings, 0, CE_VERDICT_FAILED, "1 rank ", "40.0 MiB are free");
+    findings.count = 0;
+    facts[0].machine_available = facts[1].machine_available = 1000 * MIB;
+    ce_check_memory(facts, 2, &findings);
+    assert_finding(&findings, 0, CE_VERDICT_OK, "1 rank ", "100.0 MiB are free");
+}
+
 static void memory_that_ranks_of_a_host_exceed_together(void **state)
 {
     struct ce_rank_facts facts[] = {
@@ -322,6 +346,7 @@ int main(void)
         cmocka_unit_test(models_that_differ),
         cmocka_unit_test(memory_of_the_fullest_host),
         cmocka_unit_test(memory_that_ranks_of_a_host_exceed_together),
+        cmocka_unit_test(hosts_are_told_apart_by_more_than_their_names),
         cmocka_unit_test(memory_without_a_plan),
         cmocka_unit_test(ucx_with_a_way_to_all),
         cmocka_unit_test(ucx_without_what_its_settings_name),
