@@ -53,7 +53,8 @@ struct ce_sequence;
 
 /* name: "auto", "self" (one process), "mpi" or "ucx". auto takes ucx when a launcher
  * started the process, mpi where UCX finds no way between the ranks. deadline_ms bounds
- * every wait for another rank, 0 waits for ever. Collective. */
+ * every wait for another rank but those inside MPI_Init and MPI_Finalize, which know no
+ * deadline; 0 waits for ever. All ranks must be given the same. Collective. */
 CE_MUST_CHECK enum ce_status ce_transport_create(struct ce_transport **transport,
                                                  const char *name,
                                                  uint64_t deadline_ms,

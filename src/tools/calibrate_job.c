@@ -7,6 +7,7 @@
 #include "calibrate/allocate.h"
 #include "comm/collective.h"
 #include "tools/calibrate.h"
+#include "tools/watch.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -492,11 +493,13 @@ enum ce_status ce_calibrate_job_run(struct ce_calibrate_job *job, struct ce_erro
         return status;
     }
     status = load(job, err);
+    ce_session_watch(&job->session, "fit");
     if (status == CE_OK) {
         status = run_layers(job, err);
     }
     if (status == CE_OK) {
         status = finish(job, err);
     }
+    ce_watch_end();
     return status;
 }

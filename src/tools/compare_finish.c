@@ -197,7 +197,11 @@ static void draw(const struct ce_compare_job *job)
 {
     struct ce_error err = {.text = ""};
 
-    if (ce_plot_draw(job->values->out, "frontier.gp", "frontier.svg", &err) != CE_OK) {
+    if (ce_plot_draw(job->values->out,
+                     "frontier.gp",
+                     "frontier.svg",
+                     job->values->run.deadline_ms,
+                     &err) != CE_OK) {
         ce_log(CE_LOG_WARN,
                "no %s/frontier.svg: %s; \"gnuplot frontier.gp\" in that directory "
                "draws it",

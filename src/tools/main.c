@@ -139,7 +139,7 @@ static int usage_error(const struct ce_error *err)
  * is still here after a moment was given options of its own. */
 static void speak_late(const struct ce_error *err)
 {
-    const struct timespec moment = {.tv_sec = 1};
+    const struct timespec moment = {.tv_sec = 3};
 
     if (!ce_log_is_speaker()) {
         (void)nanosleep(&moment, NULL);

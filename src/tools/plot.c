@@ -3,13 +3,20 @@
 #include "tools/plot.h"
 
 #include "base/file.h"
+#include "base/patience.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -54,16 +61,49 @@ static int start(pid_t *process, const char *directory, const char *const *words
     return why;
 }
 
-static enum ce_status wait_for(pid_t process, struct ce_error *err)
+#define LOOKS 8 /* within a deadline */
+
+/* True when it does not end before the deadline. Where the system cannot tell without
+ * waiting, it is waited for. */
+static bool is_stuck(pid_t process, uint64_t deadline_ms)
 {
+    struct pollfd end = {.fd = pidfd_open(process, 0), .events = POLLIN};
+    const int piece_ms = deadline_ms < INT_MAX ? (int)deadline_ms / LOOKS + 1 : INT_MAX;
+    struct ce_patience patience;
+    int ended = 0;
+
+    if (end.fd < 0) {
+        return false;
+    }
+    ce_patience_begin(&patience, deadline_ms);
+    do {
+        ended = poll(&end, 1, deadline_ms > 0 ? piece_ms : -1);
+    } while (ended <= 0 && !ce_patience_is_over(&patience));
+    (void)close(end.fd);
+    return ended <= 0;
+}
+
+static enum ce_status
+wait_for(pid_t process, uint64_t deadline_ms, struct ce_error *err)
+{
+    const bool stuck = is_stuck(process, deadline_ms);
     int state = 0;
     pid_t ended = 0;
 
+    if (stuck) {
+        (void)kill(process, SIGKILL);
+    }
     do {
         ended = waitpid(process, &state, 0);
     } while (ended < 0 && errno == EINTR);
     if (ended == process && WIFEXITED(state) && WEXITSTATUS(state) == 0) {
         return CE_OK;
+    }
+    if (stuck) {
+        return ce_fail(err,
+                       CE_ERR_UNSUPPORTED,
+                       "gnuplot has not ended after %" PRIu64 " ms",
+                       deadline_ms);
     }
     return ce_fail(err,
                    CE_ERR_UNSUPPORTED,
@@ -75,6 +115,7 @@ static enum ce_status wait_for(pid_t process, struct ce_error *err)
 static enum ce_status run_gnuplot(const char *directory,
                                   const char *script,
                                   const char *temporary,
+                                  uint64_t deadline_ms,
                                   struct ce_error *err)
 {
     char *variable = NULL;
@@ -95,7 +136,7 @@ static enum ce_status run_gnuplot(const char *directory,
     if (why != 0) {
         return ce_fail(err, CE_ERR_UNSUPPORTED, "gnuplot: %s", strerror(why));
     }
-    return wait_for(process, err);
+    return wait_for(process, deadline_ms, err);
 }
 
 /* From the temporary name to the other, as all files are written. */
@@ -116,6 +157,7 @@ move_picture(const char *from, const char *to, struct ce_error *err)
 enum ce_status ce_plot_draw(const char *directory,
                             const char *script,
                             const char *picture,
+                            uint64_t deadline_ms,
                             struct ce_error *err)
 {
     char *name = NULL;
@@ -130,7 +172,7 @@ enum ce_status ce_plot_draw(const char *directory,
     if (from == NULL || to == NULL) {
         status = ce_fail(err, CE_ERR_NOMEM, "no memory to start gnuplot");
     } else {
-        status = run_gnuplot(directory, script, name, err);
+        status = run_gnuplot(directory, script, name, deadline_ms, err);
     }
     if (status == CE_OK) {
         status = move_picture(from, to, err);

@@ -132,6 +132,11 @@ static void watch(const struct ce_session *session, const char *stage, uint64_t 
     }
 }
 
+void ce_session_watch(const struct ce_session *session, const char *stage)
+{
+    watch(session, stage, 0);
+}
+
 static enum ce_status start_transport(struct ce_session *session, struct ce_error *err)
 {
     const struct ce_activity now = {.stage = CE_WATCH_START};
@@ -220,8 +225,7 @@ enum ce_status ce_session_load(struct ce_session *session,
 {
     const uint64_t begin_ns = ce_clock_ns();
 
-    /* Others may load for longer than a step takes, but not while they are stopped. */
-    watch(session, "load", 0);
+    ce_session_watch(session, "load");
     enum ce_status status =
         ce_engine_create(&session->engine, session->transport, options, err);
     ce_watch_end();

@@ -29,6 +29,10 @@ CE_MUST_CHECK enum ce_status ce_session_open(struct ce_session *session,
 struct ce_engine_options ce_session_engine_options(const struct ce_session *session,
                                                    const struct ce_model_values *model);
 
+/* Ranks may take longer than a deadline for what is done from here to ce_watch_end, but
+ * one that is stopped meanwhile is named by those of its host (tools/watch.h). */
+void ce_session_watch(const struct ce_session *session, const char *stage);
+
 /* Loads the engine; warns when threads outnumber processors. Collective. */
 CE_MUST_CHECK enum ce_status ce_session_load(struct ce_session *session,
                                              const struct ce_engine_options *options,

@@ -151,6 +151,12 @@ class Resume(CalibrateCase):
         self.assertIn(f"rank 1: step {last}, layer 1, stage fit", done.ours[0])
         self.assertFalse((self.dir / "out.safetensors").exists())
 
+    @unittest.skipUnless(RANK_COUNTS, "no mpirun")
+    def test_rank_that_is_stopped_is_named_after_one_deadline(self):
+        done = self.calibrate("--rank", 4, "--deadline-ms", 1500, ranks=2, code=1, CEMOE_TEST_FAULT="stop:1:2:0:dispatch")
+        self.assertEqual(len(done.ours), 1, done.err)
+        self.assertRegex(done.ours[0], r"stage fit: on .+: no sign after 1500 ms from rank 1 \(process \d+ is stopped\)")
+
     def test_damaged_part_is_done_again(self):
         wanted = self.bytes_of("--rank", 4, "--keep-parts")
         part = self.dir / "out.safetensors.parts/layer-1.part"

@@ -263,11 +263,11 @@ class Output(Compare):
         done = self.assert_done(self.small("--json", "--out", out))
         self.assertEqual(done.out, (out / "comparison.json").read_text())
 
-    def without_picture(self, path, *words):
+    def without_picture(self, path, wanted, *options):
         out = self.dir / "out"
-        done = self.assert_done(self.small("--out", out, "--quiet", PATH=str(path)))
+        done = self.assert_done(self.small("--out", out, "--quiet", *options, PATH=str(path)))
         self.assertEqual(len(done.ours), 1, done.err)
-        for word in ("warning", str(out), *words):
+        for word in ("warning", str(out), wanted):
             self.assertIn(word, done.ours[0])
         self.assertEqual(sorted(os.listdir(out)), FILES[:-1])
 
@@ -280,6 +280,13 @@ class Output(Compare):
         (tools / "gnuplot").write_text("#!/bin/sh\nexit 3\n")
         (tools / "gnuplot").chmod(0o755)
         self.without_picture(tools, "gnuplot failed")
+
+    def test_gnuplot_that_does_not_end(self):
+        tools = self.dir / "tools"
+        tools.mkdir()
+        (tools / "gnuplot").write_text("#!/bin/sh\nexec /bin/sleep 1000\n")
+        (tools / "gnuplot").chmod(0o755)
+        self.without_picture(tools, "gnuplot has not ended after 2000 ms", "--deadline-ms", 2000)
 
     def test_one_window_is_said_to_be_few(self):
         done = self.assert_done(self.compare("--data", self.text(characters=60)))
