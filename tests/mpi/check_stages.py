@@ -114,7 +114,7 @@ def check_fail(job, rank, stage):
         yield f"exit code {job.process.returncode}, not 1"
     if len(lines) != 1 or not re.fullmatch(wanted, lines[0][1]):
         yield "not one line about the failure"
-    if job.gone - job.began > 10:
+    if job.gone - job.began > LIVES_LONG / 2:
         yield f"took {job.gone - job.began:.1f} s"
 
 
@@ -164,7 +164,7 @@ def check_kill(job, rank, stage):
         yield "exit code 0"
     if not any(re.search(rf"process rank {rank} with PID .* exited on signal 9", line) for _, line in job.lines):
         yield f"mpirun does not name rank {rank}"
-    if job.gone - job.began > 15:
+    if job.gone - job.began > LIVES_LONG / 2:
         yield f"took {job.gone - job.began:.1f} s"
 
 

@@ -1,10 +1,10 @@
-#include "base/clock.h"
 #include "model/checkpoint.h"
 #include "temporary.h"
 #include "test.h"
 
 #include <stdbool.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SINGLE "model.safetensors"
@@ -361,7 +361,7 @@ static void many_shards_are_fast(void **state)
     (void)fputs("}}", index);
     (void)fclose(index);
 
-    uint64_t start = ce_clock_ns();
+    const clock_t start = clock(); /* other programs may keep the cores */
 
     assert_int_equal(ce_checkpoint_open(&checkpoint, temporary_path(state, ""), &err),
                      CE_OK);
@@ -372,7 +372,7 @@ static void many_shards_are_fast(void **state)
         assert_ptr_equal(ce_checkpoint_find(&checkpoint, name, NULL),
                          checkpoint.entries[i].tensor);
     }
-    assert_true(ce_clock_ns() - start < UINT64_C(5) * 1000000000);
+    assert_true(clock() - start < (clock_t)5 * CLOCKS_PER_SEC);
     ce_checkpoint_close(&checkpoint);
 }
 

@@ -1,10 +1,10 @@
-#include "base/clock.h"
 #include "model/safetensors.h"
 #include "temporary.h"
 #include "test.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* What is not known is 1 dimension of `count` elements. */
 static struct ce_safetensors_entry
@@ -201,7 +201,7 @@ static void many_tensors_are_fast(void **state)
     const char *path = temporary_path(state, "many");
     struct ce_safetensors file;
     struct ce_error err;
-    uint64_t start = ce_clock_ns();
+    const clock_t start = clock(); /* other programs may keep the cores */
 
     for (size_t i = 0; i < count; i++) {
         (void)snprintf(names[i],
@@ -216,7 +216,7 @@ static void many_tensors_are_fast(void **state)
     for (size_t i = 0; i < count; i++) {
         assert_non_null(ce_safetensors_find(&file, names[i]));
     }
-    assert_true(ce_clock_ns() - start < UINT64_C(10) * 1000000000);
+    assert_true(clock() - start < (clock_t)10 * CLOCKS_PER_SEC);
     ce_safetensors_close(&file);
     free(entries);
     free(names);
