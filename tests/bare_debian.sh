@@ -7,7 +7,7 @@ set -eu
 
 usage() {
     cat <<'END'
-usage: tests/bare_debian.sh [--user] [--root DIR] [--data DIR] [--fresh] COMMAND [ARGUMENT...]
+usage: tests/bare_debian.sh [--user] [--root DIR] [--fresh] COMMAND [ARGUMENT...]
 
 Clones what is committed into a bare Debian 12 and runs COMMAND there, in the clone:
 
@@ -19,13 +19,12 @@ Clones what is committed into a bare Debian 12 and runs COMMAND there, in the cl
 
 The exit code is COMMAND's. The system has the machine's processors and network, and fetches packages
 as the host does (its apt sources and proxies). Mounts, processes, /dev/shm and host name are its own
-and end with COMMAND.
+and end with COMMAND. The folders that CEMOE_TEST_DATA and CEMOE_TEST_CASES name, where they are set,
+are seen read-only.
 
     --user      as the ordinary user "builder", with sudo without a password, instead of root
     --root DIR  keep the system in DIR, and go on there the next time: packages stay installed and
                 the folder build as it is. Without it the system is removed at the end
-    --data DIR  test data that is not in the repository, seen read-only as CEMOE_TEST_DATA; where it
-                is not given, what that variable names
     --fresh     make the system again instead of unpacking the one kept in ~/.cache/cemoe
 END
 }
@@ -72,7 +71,7 @@ remove_tree() {
 
 # What the clone may see of the machine. Called in a mount namespace of its own.
 mount_all() {
-    local root=$1 data=$2 node
+    local root=$1 node
     mount -t proc proc "$root/proc"
     mount --rbind /sys "$root/sys"
     mount -t tmpfs -o mode=755,nosuid tmpfs "$root/dev"
@@ -91,90 +90,101 @@ mount_all() {
     mount -t tmpfs -o mode=755,nosuid tmpfs "$root/run"
     mkdir -m 1777 "$root/run/lock"
     [ ! -f /etc/resolv.conf ] || mount --bind /etc/resolv.conf "$root/etc/resolv.conf"
-    if [ -n "$data" ]; then
-        mkdir -p "$root/srv/data"
-        mount --bind "$data" "$root/srv/data"
-        mount -o remount,bind,ro "$root/srv/data"
-    fi
+}
+
+# Folders of the host that are not in the repository, as assignments for those who look for them.
+mount_data() {
+    local root=$1 name
+    for name in CEMOE_TEST_DATA CEMOE_TEST_CASES; do
+        if [ -n "${!name:-}" ]; then
+            mkdir -p "$root/srv/$name"
+            mount --bind "${!name}" "$root/srv/$name"
+            mount -o remount,bind,ro "$root/srv/$name"
+            echo "$name=/srv/$name"
+        fi
+    done
 }
 
 # The first process of the new namespaces: all others end with it.
 inside() {
-    local root=$1 user=$2 home=$3 data=$4
-    shift 4
-    mount_all "$root" "$data"
+    local root=$1 user=$2 home=$3 data
+    shift 3
+    [ $$ -eq 1 ] || fail "--inside is for this script alone: everyone would see its mounts"
+    mount_all "$root"
+    mapfile -t data < <(mount_data "$root")
     hostname bare
     # shellcheck disable=SC2016 # expanded by the shell in there
     chroot --userspec="$user" "$root" env -i HOME="$home" USER="$user" LOGNAME="$user" SHELL=/bin/bash \
-        PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin ${data:+CEMOE_TEST_DATA=/srv/data} \
+        PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "${data[@]}" \
         sh -c 'cd "$HOME/cemoe" && exec "$@"' sh "$@"
 }
 
-if [ "${1:-}" = --inside ]; then
-    shift
-    inside "$@"
-    exit
-fi
+# All of the script is read before any of it runs: bash would go on in the middle of another one where the file changes
+# in the hours that COMMAND may take.
+main() {
+    local user=root home=/root kept='' base=${XDG_CACHE_HOME:-$HOME/.cache}/cemoe/bare-debian-12.tar top clone code=0
 
-user=root
-home=/root
-kept=
-data=${CEMOE_TEST_DATA:-}
-base=${XDG_CACHE_HOME:-$HOME/.cache}/cemoe/bare-debian-12.tar
-while [ $# -gt 0 ]; do
-    case "$1" in
-    --user)
-        user=builder
-        home=/home/builder
-        ;;
-    --root | --data)
-        [ $# -gt 1 ] || fail "$1 wants a directory"
-        [ "$1" = --root ] && kept=$2 || data=$2
+    if [ "${1:-}" = --inside ]; then
         shift
-        ;;
-    --fresh) rm -f "$base" ;;
-    --help)
-        usage
-        exit 0
-        ;;
-    -*)
+        inside "$@"
+        return
+    fi
+    while [ $# -gt 0 ]; do
+        case "$1" in
+        --user)
+            user=builder
+            home=/home/builder
+            ;;
+        --root)
+            [ $# -gt 1 ] || fail "--root wants a directory"
+            kept=$2
+            shift
+            ;;
+        --fresh) rm -f "$base" ;;
+        --help)
+            usage
+            exit 0
+            ;;
+        -*)
+            usage >&2
+            exit 2
+            ;;
+        *) break ;;
+        esac
+        shift
+    done
+    [ $# -gt 0 ] || {
         usage >&2
         exit 2
-        ;;
-    *) break ;;
-    esac
-    shift
-done
-[ $# -gt 0 ] || {
-    usage >&2
-    exit 2
+    }
+    [ "$(id -u)" -eq 0 ] || fail "needs root, to mount and to change the root directory"
+    top=$(git -C "$(dirname "$0")" rev-parse --show-toplevel)
+
+    [ -f "$base" ] || make_base "$base"
+    if [ -n "$kept" ]; then
+        mkdir -p "$kept"
+        root=$(cd "$kept" && pwd)
+    else
+        root=$(mktemp -d "${TMPDIR:-/tmp}/bare-debian.XXXXXX")
+        trap 'remove_tree "$root"' EXIT
+    fi
+    chmod 755 "$root"
+    [ -d "$root/usr" ] || tar -xf "$base" -C "$root"
+    clone=$root$home/cemoe
+    if [ -d "$clone" ]; then
+        git -c safe.directory="$clone" -C "$clone" fetch --quiet "$top" HEAD
+        git -c safe.directory="$clone" -C "$clone" reset --quiet --hard FETCH_HEAD
+        git -c safe.directory="$clone" -C "$clone" clean --quiet -ffdx --exclude=/build
+    else
+        git clone --quiet --no-hardlinks "$top" "$clone"
+    fi
+    chroot "$root" chown -R "$user:" "$home/cemoe"
+
+    # What COMMAND leaves behind is killed with the first process.
+    unshare --mount --propagation private --pid --fork --kill-child --uts \
+        "$0" --inside "$root" "$user" "$home" "$@" || code=$?
+    return "$code"
 }
-[ "$(id -u)" -eq 0 ] || fail "needs root, to mount and to change the root directory"
-top=$(git -C "$(dirname "$0")" rev-parse --show-toplevel)
-[ -z "$data" ] || data=$(cd "$data" && pwd)
 
-[ -f "$base" ] || make_base "$base"
-if [ -n "$kept" ]; then
-    mkdir -p "$kept"
-    root=$(cd "$kept" && pwd)
-else
-    root=$(mktemp -d "${TMPDIR:-/tmp}/bare-debian.XXXXXX")
-    trap 'remove_tree "$root"' EXIT
-fi
-chmod 755 "$root"
-[ -d "$root/usr" ] || tar -xf "$base" -C "$root"
-clone=$root$home/cemoe
-if [ -d "$clone" ]; then
-    git -c safe.directory="$clone" -C "$clone" fetch --quiet "$top" HEAD
-    git -c safe.directory="$clone" -C "$clone" reset --quiet --hard FETCH_HEAD
-    git -c safe.directory="$clone" -C "$clone" clean --quiet -ffdx --exclude=/build
-else
-    git clone --quiet --no-hardlinks "$top" "$clone"
-fi
-chroot "$root" chown -R "$user:" "$home/cemoe"
-
-# Not in the background, so that it has the terminal; what it leaves behind is killed with its first process.
-code=0
-unshare --mount --propagation private --pid --fork --kill-child --uts \
-    "$0" --inside "$root" "$user" "$home" "$data" "$@" || code=$?
-exit "$code"
+# On one line, which is read as one.
+main "$@"; exit
