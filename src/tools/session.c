@@ -3,6 +3,7 @@
 #include "tools/session.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/host.h"
 #include "base/log.h"
 #include "base/threads.h"
@@ -219,15 +220,38 @@ struct ce_engine_options ce_session_engine_options(const struct ce_session *sess
     return options;
 }
 
+/* A file that cannot be written is better known now than after hours. */
+static enum ce_status check_outputs(const struct ce_run_values *run,
+                                    struct ce_error *err)
+{
+    const char *const paths[] = {run->stats, run->traffic};
+    enum ce_status status = CE_OK;
+
+    for (size_t i = 0; status == CE_OK && i < sizeof(paths) / sizeof(paths[0]); i++) {
+        struct ce_file_writer writer = {.fd = -1};
+
+        if (paths[i] != NULL) {
+            status = ce_file_writer_open(&writer, paths[i], err);
+            ce_file_writer_close(&writer);
+        }
+    }
+    return status;
+}
+
 enum ce_status ce_session_load(struct ce_session *session,
                                const struct ce_engine_options *options,
                                struct ce_error *err)
 {
     const uint64_t begin_ns = ce_clock_ns();
-
-    ce_session_watch(session, "load");
     enum ce_status status =
-        ce_engine_create(&session->engine, session->transport, options, err);
+        session->transport->rank == 0 ? check_outputs(session->run, err) : CE_OK;
+
+    status = ce_agree(session->transport, status, err);
+    if (status != CE_OK) {
+        return status;
+    }
+    ce_session_watch(session, "load");
+    status = ce_engine_create(&session->engine, session->transport, options, err);
     ce_watch_end();
     if (status == CE_OK) {
         status = check_threads(session->transport, err);

@@ -131,6 +131,12 @@ class Names(LimitsCase):
         self.assertLess((out / "journal.pb").stat().st_size, 10000)
         self.assertEqual([path.name for path in out.iterdir() if not path.name.startswith("journal")], [])
 
+    def test_files_beside_the_results_that_have_no_place(self):
+        for option in ("--stats", "--traffic"):
+            done = cemoe.run("generate", "--model", cemoe.MODEL, "--prompt", "1", "--max-tokens", 1, option, self.dir / "none/x")
+            self.assert_fails(done, "generate", "none/x: No such file or directory")
+            self.assertEqual((done.out, len(done.ours)), ("", 1))
+
     def test_two_tasks_whose_files_would_be_one(self):
         done = cemoe.run("eval", "--model", cemoe.MODEL, "--out", self.dir / "out", "--limit", 2, "--quiet",
                          "--tasks", self.task("a/b"), self.task("a_b"))
