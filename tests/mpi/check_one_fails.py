@@ -93,7 +93,7 @@ def differences(model, folder):
         ("expert-split", ["--expert-split", "node"], [], "expert-split"),
         ("max-tokens", [], ["--max-tokens", 3], "max-tokens"),
         ("seed", ["--temperature", 1], ["--temperature", 1, "--seed", 4], "random-seed"),
-        ("config", [], ["--model", other_config(model, folder)], "model configuration"),
+        ("config", [], ["--model", other_config(model, folder)], "read a config.json"),
         ("tables", ["--compressed-experts", tables.format("math")],
          ["--compressed-experts", tables.format("code")], "compressed-experts"),
     ]
