@@ -7,11 +7,11 @@
 #include "engine/engine.h"
 
 #include "base/host.h"
-#include "base/log.h"
 #include "base/version.h"
 #include "comm/collective.h"
 #include "comm/hello.h"
 #include "engine/engine_identity.h"
+#include "model/identity_read.h"
 #include "moe/placement_file.h"
 
 #include <inttypes.h>
@@ -20,10 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* Bounds that keep every size computed from them within 64 bits. */
-#define MOST_STEP_TOKENS  ((size_t)1 << 20)
-#define MOST_CACHE_TOKENS ((size_t)1 << 32)
 
 /* What is open only while loading. */
 struct loading {
@@ -36,67 +32,13 @@ struct loading {
     struct ce_identity identity; /* of what this rank reads */
 };
 
-void ce_engine_options_init(struct ce_engine_options *options)
-{
-    *options = (struct ce_engine_options){.compressed = CE_COMPRESSED_DEFAULT,
-                                          .step_tokens = 512,
-                                          .step_logits = 512,
-                                          .cache_tokens = 4096};
-}
-
-static enum ce_status check_options(const struct ce_engine_options *options,
-                                    struct ce_error *err)
-{
-    if (options->model == NULL) {
-        return ce_fail(err, CE_ERR_ARG, "no model directory was given");
-    }
-    if (options->step_tokens == 0 || options->step_tokens > MOST_STEP_TOKENS ||
-        options->step_logits == 0 || options->step_logits > MOST_STEP_TOKENS ||
-        options->cache_tokens == 0 || options->cache_tokens > MOST_CACHE_TOKENS) {
-        return ce_fail(err,
-                       CE_ERR_ARG,
-                       "step_tokens %zu and step_logits %zu must be 1 to %zu, "
-                       "cache_tokens %zu 1 to %zu",
-                       options->step_tokens,
-                       options->step_logits,
-                       MOST_STEP_TOKENS,
-                       options->cache_tokens,
-                       MOST_CACHE_TOKENS);
-    }
-    if (options->compressed > 0 && options->truncated > 0) {
-        return ce_fail(err,
-                       CE_ERR_ARG,
-                       "--compressed %d and --truncated %d exclude each other",
-                       options->compressed,
-                       options->truncated);
-    }
-    return CE_OK;
-}
-
-/* A sum of an expert's ranks would depend on which of several owners was chosen. */
-static enum ce_status check_combine(const struct ce_engine *engine,
-                                    struct ce_error *err)
-{
-    const struct ce_placement *placement = &engine->placement;
-
-    if (engine->combine == CE_COMBINE_PARTIAL && ce_placement_has_replicas(placement)) {
-        return ce_fail(
-            err,
-            CE_ERR_ARG,
-            "--combine partial needs one owner for each expert, but placement "
-            "%s has replicas; use --combine ordered",
-            placement->name);
-    }
-    return CE_OK;
-}
-
 /* Phase 1: files that say what the model is, and where its experts are. */
 static enum ce_status open_files(struct ce_engine *engine,
                                  const struct ce_engine_options *options,
                                  struct loading *loading,
                                  struct ce_error *err)
 {
-    enum ce_status status = check_options(options, err);
+    enum ce_status status = ce_engine_check_options(options, err);
 
     if (status == CE_OK) {
         status = ce_engine_watch_files(engine, options, err);
@@ -151,7 +93,7 @@ static enum ce_status open_files(struct ce_engine *engine,
                     "was made of, or --expert-split none",
                     loading->packed.path);
     }
-    return status == CE_OK ? check_combine(engine, err) : status;
+    return status == CE_OK ? ce_engine_check_combine(engine, err) : status;
 }
 
 /* Everything all ranks must have alike, as "name=value" lines; malloc'ed. */
@@ -354,34 +296,6 @@ static enum ce_status load(struct ce_engine *engine,
                : status;
 }
 
-static void log_engine(const struct ce_engine *engine)
-{
-    if (!ce_log_is_speaker()) {
-        return;
-    }
-    ce_log(CE_LOG_INFO,
-           "%s; transport %s (%s), kernels %s, experts %s, dense %s, rows as %s, "
-           "placement %s",
-           engine->hosts,
-           engine->transport->ops->name,
-           engine->transport->reason,
-           engine->kernels->name,
-           ce_weight_format_name(engine->formats.experts),
-           ce_weight_format_name(engine->formats.dense),
-           ce_wire_name(engine->wire),
-           engine->placement.name);
-    ce_log(CE_LOG_INFO,
-           "memory of rank 0: dense %.1f MiB, experts %.1f MiB, compressed experts "
-           "(%s) %.2f MiB, KV cache in %s up to %.1f MiB, buffers up to %.1f MiB",
-           (double)engine->plan.dense / 0x1p20,
-           (double)engine->plan.experts / 0x1p20,
-           ce_compressed_kind_name(ce_engine_compressed_kind(engine)),
-           (double)engine->plan.compressed / 0x1p20,
-           ce_kv_dtype_name(engine->kv),
-           (double)engine->plan.cache / 0x1p20,
-           (double)engine->plan.scratch / 0x1p20);
-}
-
 /* Agreements; reports at the end are larger and are received as they come. */
 #define CONTROL_BYTES ((size_t)4 << 10)
 
@@ -400,13 +314,15 @@ static size_t longest_sequence(const struct ce_engine *engine)
     return (tokens + CE_PAGE_TOKENS - 1) / CE_PAGE_TOKENS * CE_PAGE_TOKENS;
 }
 
-static enum ce_status create(struct ce_engine *engine,
-                             const struct ce_engine_options *options,
-                             struct loading *loading,
-                             struct ce_error *err)
+/* All that comes before memory is taken: the ranks want the same of one model. `plan`
+ * is to be destroyed also after a failure. */
+static enum ce_status prepare(struct ce_engine *engine,
+                              const struct ce_engine_options *options,
+                              struct loading *loading,
+                              struct ce_weights *plan,
+                              struct ce_error *err)
 {
     struct ce_transport *transport = engine->transport;
-    struct ce_weights plan = {0};
     enum ce_status status = ce_transport_enter(transport, "load", CE_OK, err);
 
     if (status == CE_OK) {
@@ -424,13 +340,23 @@ static enum ce_status create(struct ce_engine *engine,
     }
     engine->sequence_positions = longest_sequence(engine);
     status =
-        ce_agree(transport, plan_weights(engine, options, loading, &plan, err), err);
+        ce_agree(transport, plan_weights(engine, options, loading, plan, err), err);
+    return status == CE_OK
+               ? ce_engine_compare_files(engine, options->model, &loading->request, err)
+               : status;
+}
+
+static enum ce_status create(struct ce_engine *engine,
+                             const struct ce_engine_options *options,
+                             struct loading *loading,
+                             struct ce_error *err)
+{
+    struct ce_transport *transport = engine->transport;
+    struct ce_weights plan = {0};
+    enum ce_status status = prepare(engine, options, loading, &plan, err);
+
     if (status == CE_OK) {
         status = ce_engine_check_memory(engine, &plan, err);
-    }
-    if (status == CE_OK) {
-        status =
-            ce_engine_compare_files(engine, options->model, &loading->request, err);
     }
     ce_weights_destroy(&plan);
     if (status == CE_OK) {
@@ -446,6 +372,35 @@ static enum ce_status create(struct ce_engine *engine,
             transport, ce_transport_prepare(transport, engine->message_size, err), err);
     }
     return status;
+}
+
+/* Reads a share of the weights, and puts the shares of all together. */
+static enum ce_status find_identity(struct ce_engine *engine,
+                                    const struct ce_engine_options *options,
+                                    struct loading *loading,
+                                    struct ce_error *err)
+{
+    struct ce_transport *transport = engine->transport;
+    struct ce_weights plan = {0};
+    enum ce_status status = prepare(engine, options, loading, &plan, err);
+
+    ce_weights_destroy(&plan);
+    if (status == CE_OK && options->dummy_weights) {
+        ce_engine_identify_dummy(engine, options->dummy_seed);
+        return CE_OK;
+    }
+    if (status == CE_OK) {
+        status = ce_agree(transport,
+                          ce_identity_read(&loading->identity,
+                                           &loading->request,
+                                           (size_t)transport->rank,
+                                           (size_t)transport->ranks,
+                                           err),
+                          err);
+    }
+    return status == CE_OK
+               ? ce_engine_identify(engine, &loading->identity, &loading->request, err)
+               : status;
 }
 
 static void close_files(struct loading *loading)
@@ -483,9 +438,17 @@ static struct ce_engine *begin(struct ce_transport *transport,
     return engine;
 }
 
-enum ce_status ce_engine_create(struct ce_engine **out,
+typedef enum ce_status phase(struct ce_engine *engine,
+                             const struct ce_engine_options *options,
+                             struct loading *loading,
+                             struct ce_error *err);
+
+/* An engine that has gone through a phase in which every rank may wait for the slowest;
+ * NULL after a failure. */
+static enum ce_status run_phase(struct ce_engine **out,
                                 struct ce_transport *transport,
                                 const struct ce_engine_options *options,
+                                phase *run,
                                 struct ce_error *err)
 {
     struct ce_engine *engine = begin(transport, options);
@@ -501,7 +464,7 @@ enum ce_status ce_engine_create(struct ce_engine **out,
     if (deadline_ms < UINT64_MAX / LOADING_DEADLINE_FACTOR) {
         transport->deadline_ms = deadline_ms * LOADING_DEADLINE_FACTOR;
     }
-    status = create(engine, options, &loading, err);
+    status = run(engine, options, &loading, err);
     transport->deadline_ms = deadline_ms;
     transport->activity.stage = NULL;
     close_files(&loading);
@@ -509,9 +472,36 @@ enum ce_status ce_engine_create(struct ce_engine **out,
         ce_engine_destroy(engine);
         return status;
     }
-    log_engine(engine);
     *out = engine;
     return CE_OK;
+}
+
+enum ce_status ce_engine_create(struct ce_engine **out,
+                                struct ce_transport *transport,
+                                const struct ce_engine_options *options,
+                                struct ce_error *err)
+{
+    enum ce_status status = run_phase(out, transport, options, create, err);
+
+    if (status == CE_OK) {
+        ce_engine_log(*out);
+    }
+    return status;
+}
+
+enum ce_status ce_engine_find_identity(struct ce_engine_identity *identity,
+                                       struct ce_transport *transport,
+                                       const struct ce_engine_options *options,
+                                       struct ce_error *err)
+{
+    struct ce_engine *engine = NULL;
+    enum ce_status status = run_phase(&engine, transport, options, find_identity, err);
+
+    if (status == CE_OK) {
+        *identity = engine->identity;
+    }
+    ce_engine_destroy(engine);
+    return status;
 }
 
 enum ce_status ce_engine_foresee(struct ce_memory_plan *plan,

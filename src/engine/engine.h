@@ -143,6 +143,15 @@ struct ce_engine {
     struct ce_file_watch files; /* that were read or are mapped */
 };
 
+/* The identity of the engine that ce_engine_create would make, by reading all of its
+ * weights once, a share on each rank, into no memory. Errors as there. Collective.
+ * (engine.c) */
+CE_MUST_CHECK enum ce_status
+ce_engine_find_identity(struct ce_engine_identity *identity,
+                        struct ce_transport *transport,
+                        const struct ce_engine_options *options,
+                        struct ce_error *err);
+
 /* CE_ERR_IO naming the first file of the model that has changed since the engine began
  * to read it: with map_weights results may be wrong. Not collective.
  * (engine_identity.c) */
@@ -216,6 +225,18 @@ ce_engine_open_weights(struct ce_engine *engine,
                        struct ce_checkpoint *checkpoint,
                        struct ce_packed_file *packed,
                        struct ce_error *err);
+
+/* ---- options (engine_options.c) ---- */
+
+/* CE_ERR_ARG for numbers that no engine has. */
+CE_MUST_CHECK enum ce_status
+ce_engine_check_options(const struct ce_engine_options *options, struct ce_error *err);
+/* CE_ERR_ARG for a placement with replicas where experts' results are summed by rank:
+ * the sum would depend on which of several owners was chosen. */
+CE_MUST_CHECK enum ce_status ce_engine_check_combine(const struct ce_engine *engine,
+                                                     struct ce_error *err);
+/* Hosts, formats and memory, by the rank that speaks. */
+void ce_engine_log(const struct ce_engine *engine);
 
 /* ---- compressed experts (engine_compressed.c) ---- */
 

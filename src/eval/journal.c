@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,10 @@ struct ce_journal {
     struct ce_journal_image image;
     struct ce_journal_lock lock;
     struct ce_journal_file file;
-    bool writes; /* file is open */
+    atomic_bool writes; /* file is open */
+    enum ce_journal_mode mode;
+    bool there;                               /* the file, when it was opened */
+    const struct ce_journal_header *promised; /* what it will be, where it is not */
     pthread_t keeper;
     bool kept; /* the thread runs */
     pthread_mutex_t mutex;
@@ -200,6 +204,16 @@ static enum ce_status refuse_begun(const struct ce_journal *journal,
                    journal->path);
 }
 
+static bool is_known(const struct ce_journal_header *header)
+{
+    for (size_t i = 0; i < header->fields; i++) {
+        if (header->field[i].value == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Under the lock. */
 static enum ce_status open_write(struct ce_journal *journal,
                                  const struct ce_journal_header *header,
@@ -207,19 +221,58 @@ static enum ce_status open_write(struct ce_journal *journal,
                                  struct ce_error *err)
 {
     enum ce_status status = CE_OK;
-    bool there = ce_file_exists(journal->path);
 
-    if (!there) {
-        status = create_file(journal, header, err);
-        there = status == CE_AGAIN;
-    }
-    if (there && mode == CE_JOURNAL_FRESH) {
+    journal->mode = mode;
+    journal->promised = header;
+    journal->there = ce_file_exists(journal->path);
+    if (journal->there && mode == CE_JOURNAL_FRESH) {
         return refuse_begun(journal, err);
     }
-    if (status == CE_OK || there) {
+    if (journal->there) {
         status = load(journal, header, err);
     }
+    if (status == CE_OK && is_known(header)) {
+        status = ce_journal_confirm(journal, header, err);
+    }
+    return status == CE_OK ? start_keeper(journal, err) : status;
+}
+
+/* One that is there in spite of the lock, on a network file system, is of somebody
+ * whose lock has not been seen. */
+static enum ce_status begin(struct ce_journal *journal,
+                            const struct ce_journal_header *header,
+                            struct ce_error *err)
+{
+    enum ce_status status = create_file(journal, header, err);
+    const bool again = status == CE_AGAIN;
+
+    if (again && journal->mode == CE_JOURNAL_FRESH) {
+        return refuse_begun(journal, err);
+    }
+    if (status == CE_OK || again) {
+        status = load(journal, header, err);
+    }
+    /* Nobody has asked for its entries yet, unless it was opened before. */
+    return status == CE_OK && journal->kept && journal->image.entries > 0
+               ? refuse_begun(journal, err)
+               : status;
+}
+
+enum ce_status ce_journal_confirm(struct ce_journal *journal,
+                                  const struct ce_journal_header *header,
+                                  struct ce_error *err)
+{
+    enum ce_status status = CE_OK;
+
+    if (journal->writes) {
+        return CE_OK;
+    }
+    status = journal->there
+                 ? ce_journal_job_compare(
+                       &journal->image.job.header, header, journal->path, err)
+                 : begin(journal, header, err);
     if (status == CE_OK) {
+        journal->promised = NULL;
         status = ce_journal_file_open(&journal->file,
                                       journal->path,
                                       journal->image.end,
@@ -227,7 +280,7 @@ static enum ce_status open_write(struct ce_journal *journal,
                                       err);
         journal->writes = status == CE_OK;
     }
-    return status == CE_OK ? start_keeper(journal, err) : status;
+    return status;
 }
 
 static struct ce_journal *create(const char *dir)
@@ -303,7 +356,8 @@ void ce_journal_close(struct ce_journal *journal)
 
 const struct ce_journal_header *ce_journal_header(const struct ce_journal *journal)
 {
-    return &journal->image.job.header;
+    return journal->promised != NULL && !journal->there ? journal->promised
+                                                        : &journal->image.job.header;
 }
 
 const struct ce_journal_entry *ce_journal_entries(const struct ce_journal *journal,

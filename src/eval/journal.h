@@ -29,7 +29,7 @@
 
 struct ce_journal_field {
     const char *name;
-    const char *value;
+    const char *value; /* NULL, for ce_journal_open: known later */
 };
 
 struct ce_journal_task {
@@ -90,6 +90,8 @@ struct ce_journal_notice {
 struct ce_journal;
 
 /* The directory must exist. `header` may be NULL for CE_JOURNAL_READ: anything is read.
+ * With a field that is known later the journal is locked, what is known is compared,
+ * and what is there can be read; nothing is written before ce_journal_confirm.
  * CE_ERR_MISMATCH: another job, the text names what differs and both values.
  * CE_ERR_UNSUPPORTED: another version of the format. CE_ERR_ARG: locked by somebody
  * (the text says by whom), there although it should be fresh, or not there to read.
@@ -100,11 +102,16 @@ CE_MUST_CHECK enum ce_status ce_journal_open(struct ce_journal **journal,
                                              const struct ce_journal_header *header,
                                              enum ce_journal_mode mode,
                                              struct ce_error *err);
+/* Compares the fields that were not known, or makes the journal if there was none;
+ * `header` is that of open with a value for each. Errors: those of open. */
+CE_MUST_CHECK enum ce_status ce_journal_confirm(struct ce_journal *journal,
+                                                const struct ce_journal_header *header,
+                                                struct ce_error *err);
 /* Writes what was appended and releases the lock. Sync first: this cannot say whether
  * it worked. Accepts NULL. */
 void ce_journal_close(struct ce_journal *journal);
 
-/* As the file has it, not as the caller of open said it. */
+/* As the file has it; where there is none yet, as the caller of open said it. */
 const struct ce_journal_header *ce_journal_header(const struct ce_journal *journal);
 
 /* What was finished when it was opened, by variant, task and query. Belongs to the

@@ -34,11 +34,13 @@ note(struct differences *found, const char *name, const char *there, const char 
     }
 }
 
-static const char *value_of(const struct ce_journal_header *header, const char *name)
+/* NULL: there is none. */
+static const struct ce_journal_field *find_field(const struct ce_journal_header *header,
+                                                 const char *name)
 {
     for (size_t i = 0; i < header->fields; i++) {
         if (strcmp(header->field[i].name, name) == 0) {
-            return header->field[i].value;
+            return &header->field[i];
         }
     }
     return NULL;
@@ -49,15 +51,18 @@ static void compare_fields(struct differences *found,
                            const struct ce_journal_header *here)
 {
     for (size_t i = 0; i < here->fields; i++) {
-        const char *name = here->field[i].name;
-        const char *value = value_of(there, name);
+        const struct ce_journal_field *mine = &here->field[i];
+        const struct ce_journal_field *theirs = find_field(there, mine->name);
+        const char *value = mine->value != NULL ? mine->value : "known later";
 
-        if (value == NULL || strcmp(value, here->field[i].value) != 0) {
-            note(found, name, value, here->field[i].value);
+        if (theirs == NULL) {
+            note(found, mine->name, NULL, value);
+        } else if (mine->value != NULL && strcmp(theirs->value, value) != 0) {
+            note(found, mine->name, theirs->value, value);
         }
     }
     for (size_t i = 0; i < there->fields; i++) {
-        if (value_of(here, there->field[i].name) == NULL) {
+        if (find_field(here, there->field[i].name) == NULL) {
             note(found, there->field[i].name, there->field[i].value, NULL);
         }
     }

@@ -185,6 +185,9 @@ static enum ce_status run_job(struct ce_eval_job *job, struct ce_error *err)
 {
     enum ce_status status = ce_eval_job_open(job, err);
 
+    if (status == CE_OK) {
+        status = ce_eval_job_load(job, err);
+    }
     if (status == CE_OK && job->table.count > 0) {
         status = ce_eval_job_run(job, err);
     }

@@ -17,9 +17,9 @@
 
 #define TOKENIZER_LIMIT ((size_t)1 << 30)
 
-/* Of each tensor so many bytes of values, at both ends: a model that was trained on has
- * other ones everywhere, and reading all would take as long as loading. */
-#define SAMPLE_BYTES ((size_t)4096)
+/* Known when the weights have been read. */
+#define FIELD_MODEL      "model (all bytes)"
+#define FIELD_COMPRESSED "compressed experts"
 
 /* ---- variants ---- */
 
@@ -127,21 +127,6 @@ enum ce_status ce_eval_choose_variants(struct ce_eval_variants *variants,
 
 /* ---- hashes ---- */
 
-static uint64_t hash_values(const struct ce_checkpoint *checkpoint)
-{
-    uint64_t hash = ce_checkpoint_hash(checkpoint);
-
-    for (size_t i = 0; i < checkpoint->count; i++) {
-        const struct ce_tensor *tensor = checkpoint->entries[i].tensor;
-        const unsigned char *data = tensor->data;
-        size_t bytes = tensor->bytes < SAMPLE_BYTES ? tensor->bytes : SAMPLE_BYTES;
-
-        hash = ce_hash_bytes(hash, data, bytes);
-        hash = ce_hash_bytes(hash, data + tensor->bytes - bytes, bytes);
-    }
-    return hash;
-}
-
 static enum ce_status hash_file(uint64_t *hash,
                                 const char *dir,
                                 const char *name,
@@ -195,16 +180,11 @@ hash_tables(uint64_t *hash, const char *path, struct ce_error *err)
     return status;
 }
 
-/* Formats, and a hash of the model's files; those of an engine that is not made yet. */
-struct weights {
-    struct ce_weight_formats formats;
-    uint64_t hash;
-};
-
-static enum ce_status hash_model(struct weights *weights,
-                                 const struct ce_eval_values *values,
-                                 const struct ce_eval_facts *facts,
-                                 struct ce_error *err)
+/* Formats of the weights of an engine that is not made yet. */
+static enum ce_status find_formats(struct ce_weight_formats *formats,
+                                   const struct ce_eval_values *values,
+                                   const struct ce_eval_facts *facts,
+                                   struct ce_error *err)
 {
     struct ce_engine engine = {.isa = facts->isa};
     struct ce_engine_options options;
@@ -219,12 +199,7 @@ static enum ce_status hash_model(struct weights *weights,
     if (status == CE_OK) {
         status = ce_engine_open_weights(&engine, &options, &checkpoint, &packed, err);
     }
-    if (status == CE_OK) {
-        weights->formats = engine.formats;
-        weights->hash =
-            ce_hash_u64(ce_config_hash(&engine.config),
-                        packed.path != NULL ? packed.hash : hash_values(&checkpoint));
-    }
+    *formats = engine.formats;
     ce_checkpoint_close(&checkpoint);
     ce_packed_file_close(&packed);
     return status;
@@ -255,18 +230,29 @@ add(struct ce_eval_identity *identity, const char *name, const char *format, ...
     identity->header.fields++;
 }
 
+static void add_later(struct ce_eval_identity *identity, const char *name)
+{
+    add(identity, name, "%s", "");
+    if (!identity->failed) {
+        struct ce_journal_field *field = &identity->field[identity->header.fields - 1];
+
+        free((void *)(uintptr_t)field->value);
+        field->value = NULL;
+    }
+}
+
 static void add_options(struct ce_eval_identity *identity,
                         const struct ce_eval_values *values,
                         const struct ce_eval_facts *facts,
-                        const struct weights *weights)
+                        const struct ce_weight_formats *formats)
 {
     const struct ce_model_values *model = &values->model;
     bool partial = strcmp(model->combine, "partial") == 0;
 
     add(identity, "version of cemoe", "%s", CE_VERSION);
     add(identity, "kernels (CEMOE_ISA)", "%s", ce_isa_name(facts->isa));
-    add(identity, "weights", "%s", ce_weight_format_name(weights->formats.experts));
-    add(identity, "dense weights", "%s", ce_weight_format_name(weights->formats.dense));
+    add(identity, "weights", "%s", ce_weight_format_name(formats->experts));
+    add(identity, "dense weights", "%s", ce_weight_format_name(formats->dense));
     add(identity, "wire", "%s", model->wire);
     add(identity, "kv", "%s", model->kv);
     add(identity, "combine", "%s", model->combine);
@@ -297,7 +283,11 @@ static void add_mains(struct ce_eval_identity *identity,
     }
     add(identity, "compressed", "%d", compressed);
     add(identity, "truncated", "%d", truncated);
-    add(identity, "compressed experts", "%016" PRIx64, compressed > 0 ? tables : 0);
+    if (compressed > 0 && tables == 0) {
+        add_later(identity, FIELD_COMPRESSED);
+    } else {
+        add(identity, FIELD_COMPRESSED, "%016" PRIx64, compressed > 0 ? tables : 0);
+    }
 }
 
 static void add_tasks(struct ce_eval_identity *identity, const struct ce_inputs *inputs)
@@ -335,10 +325,10 @@ enum ce_status ce_eval_identify(struct ce_eval_identity *identity,
                                 const struct ce_eval_facts *facts,
                                 struct ce_error *err)
 {
-    struct weights weights = {.hash = 0};
+    struct ce_weight_formats formats = {CE_WEIGHTS_STORED, CE_WEIGHTS_STORED};
     uint64_t tokenizer = 0;
     uint64_t tables = 0;
-    enum ce_status status = hash_model(&weights, values, facts, err);
+    enum ce_status status = find_formats(&formats, values, facts, err);
 
     *identity = (struct ce_eval_identity){.failed = false};
     identity->field = calloc(FIELDS + facts->inputs->count, sizeof(identity->field[0]));
@@ -354,9 +344,9 @@ enum ce_status ce_eval_identify(struct ce_eval_identity *identity,
     }
     identity->failed = identity->field == NULL || identity->task == NULL;
     if (!identity->failed) {
-        add(identity, "model", "%016" PRIx64, weights.hash);
+        add_later(identity, FIELD_MODEL);
         add(identity, "tokenizer", "%016" PRIx64, tokenizer);
-        add_options(identity, values, facts, &weights);
+        add_options(identity, values, facts, &formats);
         add_mains(identity, facts->variants, tables);
         add_tasks(identity, facts->inputs);
         fill_header(identity, values, facts);
@@ -364,6 +354,41 @@ enum ce_status ce_eval_identify(struct ce_eval_identity *identity,
     return identity->failed
                ? ce_fail(err, CE_ERR_NOMEM, "no memory to describe the job")
                : CE_OK;
+}
+
+static enum ce_status set_later(struct ce_eval_identity *identity,
+                                const char *name,
+                                uint64_t hash,
+                                struct ce_error *err)
+{
+    for (size_t i = 0; i < identity->header.fields; i++) {
+        struct ce_journal_field *field = &identity->field[i];
+        char *value = NULL;
+
+        if (strcmp(field->name, name) != 0 || field->value != NULL) {
+            continue;
+        }
+        if (asprintf(&value, "%016" PRIx64, hash) < 0) {
+            return ce_fail(err, CE_ERR_NOMEM, "no memory to describe the job");
+        }
+        field->value = value;
+    }
+    return CE_OK;
+}
+
+enum ce_status ce_eval_identity_complete(struct ce_eval_identity *identity,
+                                         const struct ce_config *config,
+                                         const struct ce_engine_identity *model,
+                                         struct ce_error *err)
+{
+    enum ce_status status =
+        set_later(identity,
+                  FIELD_MODEL,
+                  ce_hash_u64(ce_config_hash(config), model->weights),
+                  err);
+
+    return status == CE_OK ? set_later(identity, FIELD_COMPRESSED, model->tables, err)
+                           : status;
 }
 
 void ce_eval_identity_free(struct ce_eval_identity *identity)

@@ -9,6 +9,7 @@
 #define CE_TOOLS_EVAL_IDENTITY_H
 
 #include "base/status.h"
+#include "engine/engine.h"
 #include "eval/comparison.h"
 #include "eval/inputs.h"
 #include "eval/journal.h"
@@ -58,12 +59,18 @@ struct ce_eval_identity {
     bool failed; /* no memory */
 };
 
-/* Reads the headers and some values of the model's files. ce_eval_identity_free frees,
- * also after a failure. `values`, inputs and variants outlive it. */
+/* All but what the weights say, whose fields have no value yet. ce_eval_identity_free
+ * frees, also after a failure. `values`, inputs and variants outlive it. */
 CE_MUST_CHECK enum ce_status ce_eval_identify(struct ce_eval_identity *identity,
                                               const struct ce_eval_values *values,
                                               const struct ce_eval_facts *facts,
                                               struct ce_error *err);
+/* That, when they have been read. */
+CE_MUST_CHECK enum ce_status
+ce_eval_identity_complete(struct ce_eval_identity *identity,
+                          const struct ce_config *config,
+                          const struct ce_engine_identity *model,
+                          struct ce_error *err);
 void ce_eval_identity_free(struct ce_eval_identity *identity);
 
 #endif

@@ -58,13 +58,19 @@ struct ce_eval_job {
     uint64_t began_ns; /* Unix time */
 };
 
-/* From the command line to the table of requests, the journal open; collective.
+/* From the command line to the table of requests, the journal open but not written to;
+ * collective.
  * ce_eval_job_close frees, also after a failure. */
 CE_MUST_CHECK enum ce_status ce_eval_job_open(struct ce_eval_job *job,
                                               struct ce_error *err);
 void ce_eval_job_close(struct ce_eval_job *job);
 
-/* Loads the engine and runs what is left; collective. */
+/* Loads the engine if anything is left, else only reads the model, to know that the
+ * journal is of it; collective. */
+CE_MUST_CHECK enum ce_status ce_eval_job_load(struct ce_eval_job *job,
+                                              struct ce_error *err);
+
+/* Runs what is left; collective. */
 CE_MUST_CHECK enum ce_status ce_eval_job_run(struct ce_eval_job *job,
                                              struct ce_error *err);
 

@@ -369,15 +369,16 @@ static size_t count_left(const struct ce_eval_job *job)
     return left;
 }
 
-static enum ce_status load(struct ce_eval_job *job, struct ce_error *err)
+/* `wanted` has room for what all ranks must want alike. */
+static struct ce_engine_options
+engine_options(const struct ce_eval_job *job, char *wanted, size_t size)
 {
     struct ce_engine_options options =
         ce_session_engine_options(&job->session, &job->values->model);
     const struct ce_eval_mains *mains = job->variants.mains;
-    char wanted[128];
 
     (void)snprintf(wanted,
-                   sizeof(wanted),
+                   size,
                    "command=eval\nmax-sequences=%zu\nmax-length=%zu\nvariants=%zu\n",
                    job->values->max_sequences,
                    job->max_length,
@@ -394,12 +395,47 @@ static enum ce_status load(struct ce_eval_job *job, struct ce_error *err)
     }
     options.extra_bytes =
         job->byte_count + 2 * job->table.count * sizeof(struct ce_schedule_request);
-    return ce_session_load(&job->session, &options, err);
+    return options;
+}
+
+/* The journal is of this model, or of none yet; only then anything is written. */
+static enum ce_status confirm(struct ce_eval_job *job,
+                              const struct ce_engine_identity *model,
+                              struct ce_error *err)
+{
+    enum ce_status status = CE_OK;
+
+    if (job->session.transport->rank == 0) {
+        status = ce_eval_identity_complete(&job->identity, &job->config, model, err);
+        if (status == CE_OK) {
+            status = ce_journal_confirm(job->journal, &job->identity.header, err);
+        }
+    }
+    return ce_agree(job->session.transport, status, err);
+}
+
+enum ce_status ce_eval_job_load(struct ce_eval_job *job, struct ce_error *err)
+{
+    char wanted[128];
+    const struct ce_engine_options options =
+        engine_options(job, wanted, sizeof(wanted));
+    struct ce_engine_identity model = {.model = 0};
+    enum ce_status status = CE_OK;
+
+    if (job->table.count > 0) {
+        status = ce_session_load(&job->session, &options, err);
+        if (status == CE_OK) {
+            model = job->session.engine->identity;
+        }
+    } else {
+        status = ce_engine_find_identity(&model, job->session.transport, &options, err);
+    }
+    return status == CE_OK ? confirm(job, &model, err) : status;
 }
 
 enum ce_status ce_eval_job_run(struct ce_eval_job *job, struct ce_error *err)
 {
-    enum ce_status status = load(job, err);
+    enum ce_status status = CE_OK;
 
     ce_eval_progress_start(&job->progress, job->values->run.quiet, count_left(job));
     for (size_t v = 0; status == CE_OK && !job->stopped && v < job->variants.count;

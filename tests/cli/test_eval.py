@@ -233,8 +233,10 @@ class Refused(EvalCase):
         self.assertIn("begun here already", self.refused(*job, "--no-resume"))
         model = self.copy_model()
         header, data = cemoe.read_safetensors(model / "model.safetensors")
-        cemoe.write_safetensors(model / "model.safetensors", header, bytes(data[:-1]) + bytes([data[-1] ^ 1]))
-        self.assertIn("model is", self.refused(*job, "--model", model))
+        middle = len(data) // 2  # a byte inside a tensor
+        cemoe.write_safetensors(model / "model.safetensors", header,
+                                data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1:])
+        self.assertIn("model (all bytes) is", self.refused(*job, "--model", model))
         self.assertEqual({path: path.read_bytes() for path in self.out.iterdir()}, before)
 
     def test_other_compressed_experts(self):

@@ -154,6 +154,50 @@ static void test_other_fields(void **state)
     ce_journal_close(journal);
 }
 
+/* A job that learns a field after it has opened the journal. */
+static void test_a_field_known_later(void **state)
+{
+    struct ce_journal_field field[3];
+    struct ce_journal_header header = fixture_header();
+    const struct ce_journal_item item = fixture_item(3);
+    struct ce_error err = {.text = ""};
+    struct ce_journal *journal = NULL;
+    char text[64];
+    const struct ce_outcome outcome = fixture_outcome(3, text);
+    size_t count = 0;
+
+    memcpy(field, fixture_field, sizeof(field));
+    header.field = field;
+    for (int run = 0; run < 3; run++) { /* of which the last has another model */
+        field[0].value = NULL;
+        assert_ok(
+            ce_journal_open(
+                &journal, temporary_path(state, ""), &header, CE_JOURNAL_RESUME, &err),
+            &err);
+        (void)ce_journal_entries(journal, &count);
+        assert_int_equal(count, run > 0);
+        assert_int_equal(ce_journal_header(journal)->variants, 2);
+        assert_int_equal(ce_file_exists(temporary_path(state, CE_JOURNAL_NAME)),
+                         run > 0);
+        assert_int_equal(ce_journal_append(journal, &item, &outcome, &err), CE_ERR_ARG);
+        field[0].value = run < 2 ? "8f3a" : "8f3b";
+        assert_int_equal(ce_journal_confirm(journal, &header, &err),
+                         run < 2 ? CE_OK : CE_ERR_MISMATCH);
+        if (run == 0) {
+            assert_ok(ce_journal_append(journal, &item, &outcome, &err), &err);
+        }
+        ce_journal_close(journal);
+    }
+    assert_non_null(strstr(err.text, "journal of another job: model is \"8f3a\""));
+    field[0].value = NULL;
+    field[1].value = "f32"; /* what is known is compared at once */
+    assert_int_equal(
+        ce_journal_open(
+            &journal, temporary_path(state, ""), &header, CE_JOURNAL_RESUME, &err),
+        CE_ERR_MISMATCH);
+    assert_non_null(strstr(err.text, "wire"));
+}
+
 static void test_other_items(void **state)
 {
     static const struct ce_journal_task fewer[] = {{.name = "gsm8k", .queries = 999},
@@ -409,6 +453,7 @@ int main(void)
         TEST(test_round_trip),
         TEST(test_header),
         TEST(test_other_fields),
+        TEST(test_a_field_known_later),
         TEST(test_other_items),
         TEST(test_modes),
         TEST(test_no_directory),
