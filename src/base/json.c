@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/text_file.h"
 
 #include <stdlib.h>
 
@@ -87,9 +88,12 @@ enum ce_status ce_json_parse_object(const char *text,
                                     struct ce_error *err)
 {
     struct ce_json_problem why;
-    enum ce_status status = ce_json_check_memory(text, bytes, file, err);
+    enum ce_status status = ce_text_check(text, bytes, file, err);
 
     *object = NULL;
+    if (status == CE_OK) {
+        status = ce_json_check_memory(text, bytes, file, err);
+    }
     if (status != CE_OK) {
         return status;
     }

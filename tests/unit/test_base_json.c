@@ -38,6 +38,7 @@ static void bad_documents_are_refused_with_the_place(void **state)
     assert_refused("{\"a\": {\"b\": 1, \"b\": 2}}", 23, "duplicate");
     assert_refused("[1]", 3, "not a JSON object");
     assert_refused("7", 1, "not a JSON object");
+    assert_refused("\xff\xfe{\0}\0", 6, "is UTF-16, not UTF-8 text: save it as UTF-8");
     assert_refused("NaN", 3, "not a JSON object");
     assert_refused("", 0, "line 1");
     assert_refused("{} x", 4, "the end of the text");

@@ -1,6 +1,7 @@
 /* tokenizer.c - opening a tokenizer: the stages of tokenizer.json put together */
 
 #include "base/json.h"
+#include "base/text_file.h"
 #include "model/tokenizer/tokenizer_internal.h"
 
 #include <stdlib.h>
@@ -16,9 +17,12 @@ enum ce_status ce_tokenizer_parse_document(json_t **root,
                                            struct ce_error *err)
 {
     struct ce_json_problem why;
-    enum ce_status status = ce_json_check_memory(json, bytes, file, err);
+    enum ce_status status = ce_text_check(json, bytes, file, err);
 
     *root = NULL;
+    if (status == CE_OK) {
+        status = ce_json_check_memory(json, bytes, file, err);
+    }
     if (status != CE_OK) {
         return status;
     }
