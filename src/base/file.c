@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 
+#include "base/mapped.h"
 #include "base/memory.h"
 
 #include <ctype.h>
@@ -104,6 +105,7 @@ enum ce_status ce_file_map_descriptor(struct ce_file_map *map,
     }
     map->data = data;
     map->bytes = bytes;
+    ce_mapped_add(data, bytes, path);
     return CE_OK;
 }
 
@@ -129,6 +131,7 @@ void ce_file_map_close(struct ce_file_map *map)
             void *own;
         } data = {.shared = map->data};
 
+        ce_mapped_remove(map->data);
         (void)munmap(data.own, map->bytes);
     }
     *map = (struct ce_file_map){.data = NULL};

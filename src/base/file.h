@@ -24,8 +24,8 @@ CE_MUST_CHECK enum ce_status
 ce_file_open(int *fd, const char *path, int flags, struct ce_error *err);
 
 /* Maps a regular file read-only. Errors name the path and the reason. A file
- * that is cut shorter while it is mapped kills the process (SIGBUS): replace
- * files by renaming, as ce_file_write_atomic does. */
+ * that is cut shorter while it is mapped raises SIGBUS (mapped.h): replace files
+ * by renaming, as ce_file_write_atomic does. */
 CE_MUST_CHECK enum ce_status
 ce_file_map_open(struct ce_file_map *map, const char *path, struct ce_error *err);
 /* The same of an open file, which is called `path`; the map outlives the descriptor. */

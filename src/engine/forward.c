@@ -252,6 +252,9 @@ end(struct ce_engine *engine, enum ce_status status, struct ce_error *err)
     uint64_t since = ce_clock_ns();
 
     if (status == CE_OK || !engine->moe.told) {
+        if (status == CE_OK && engine->options.map_weights) {
+            status = ce_engine_check_files(engine, err); /* before anybody uses it */
+        }
         status = ce_transport_enter(transport, "agree", status, err);
         status = ce_agree(transport, status, err);
         end_stage(engine, CE_STAGE_AGREE, &since);

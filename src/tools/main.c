@@ -6,6 +6,7 @@
 #include "base/version.h"
 #include "comm/transport.h"
 #include "kernels/blas/core.h"
+#include "tools/bus_error.h"
 #include "tools/commands.h"
 #include "tools/common.h"
 #include "tools/test_fault.h"
@@ -125,6 +126,7 @@ static void init_log(void)
 
     ce_transport_launcher(&rank, &ranks);
     ce_log_init(CE_LOG_INFO, rank);
+    ce_bus_error_install(rank);
 }
 
 static int usage_error(const struct ce_error *err)

@@ -10,6 +10,7 @@
 #include "base/version.h"
 #include "comm/collective.h"
 #include "comm/hello.h"
+#include "tools/bus_error.h"
 #include "tools/test_fault.h"
 #include "tools/watch.h"
 
@@ -185,6 +186,7 @@ enum ce_status ce_session_open(struct ce_session *session,
     status = start_transport(session, err);
     if (status == CE_OK) {
         ce_log_init(chosen_level(run), session->transport->rank);
+        ce_bus_error_install(session->transport->rank);
         status = compare_commands(session, err);
     }
     if (status == CE_OK) {
@@ -262,11 +264,14 @@ enum ce_status ce_session_load(struct ce_session *session,
 }
 
 /* All ranks meet before they leave, so that one that does not come is named: MPI's own
- * end would wait for it and say nothing. */
+ * end would wait for it and say nothing. A model that was changed meanwhile fails. */
 static enum ce_status meet_at_end(struct ce_session *session, struct ce_error *err)
 {
     enum ce_status status = ce_transport_enter(session->transport, "end", CE_OK, err);
 
+    if (status == CE_OK && session->engine != NULL) {
+        status = ce_engine_check_files(session->engine, err);
+    }
     return ce_agree(session->transport, status, err);
 }
 

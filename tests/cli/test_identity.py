@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 
 import cemoe
@@ -108,6 +109,54 @@ class OneModel(cemoe.TestCase):
             refused = cemoe.run(*line, "--model", model)
             self.assertEqual((refused.code, refused.out), (1, ""))
             self.assertRegex(refused.ours[-1], rf"{cemoe.AFFINE}: its compressed experts were made for the model")
+
+
+class Changed(cemoe.TestCase):
+    """A model that is changed while a job uses it: the job stops itself in its second step, and is continued after it."""
+
+    def stopped(self, model, *arguments):
+        line = [cemoe.BINARY, "score", "--model", model, "--file", cemoe.MODEL / "eval/code.txt", "--step-tokens", 32, "--json",
+                "--quiet", *arguments]
+        job = subprocess.Popen([*map(str, line)], env=cemoe.environment({"CEMOE_TEST_FAULT": "stop:0:2:0:embed"}),
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(lambda: (job.kill(), job.communicate()))
+        os.waitid(os.P_PID, job.pid, os.WSTOPPED | os.WNOWAIT)
+        return job
+
+    def refused(self, job, pattern):
+        job.send_signal(signal.SIGCONT)
+        out, err = job.communicate(timeout=cemoe.SECONDS)
+        self.assertEqual((job.returncode, out), (1, b""), err)
+        self.assertRegex(err.decode(), pattern)
+
+    def packed(self):
+        out = self.dir / "packed"
+        self.assert_done(cemoe.run("pack", "--model", cemoe.MODEL, "--out", out, "--quiet"))
+        return out
+
+    def test_mapped_and_cut(self):
+        packed = self.packed()
+        job = self.stopped(packed, "--mmap")
+        os.truncate(packed / "model.cemoe", 4096)
+        self.refused(job, rf"cemoe: error: {packed}/model.cemoe: cut short")
+
+    def test_mapped_and_written_to(self):
+        packed = self.packed()
+        job = self.stopped(packed, "--mmap")
+        with open(packed / "model.cemoe", "r+b") as file:
+            file.seek(100000)
+            file.write(b"other bytes")
+        self.refused(job, rf"{packed}/model.cemoe: changed while it was used")
+
+    def test_tokenizer_replaced(self):
+        model = self.copy_model()
+        job = self.stopped(model)
+        shutil.copy(model / "tokenizer.json", model / "new")
+        os.replace(model / "new", model / "tokenizer.json")
+        job.send_signal(signal.SIGCONT)
+        _, err = job.communicate(timeout=cemoe.SECONDS)
+        self.assertEqual(job.returncode, 1, err)
+        self.assertRegex(err.decode(), rf"{model}/tokenizer.json: changed while it was used: another file")
 
 
 if __name__ == "__main__":
