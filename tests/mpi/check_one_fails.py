@@ -4,8 +4,11 @@ import json, os, pathlib, re, shutil, subprocess, sys, tempfile
 
 MPIRUN = pathlib.Path(__file__).with_name("mpirun.sh")
 RANKS = 3
+RING = os.environ.get("CEMOE_RING") or "quick"
+# Settings of failures that take all paths through a transport; ranks.one_fails has them all on threads.
+FEW = ("f32", "overlap", "ucx-partial", "split")
 # An option of the engine, what a file says, an option of the command.
-QUICK = ("f32", "overlap", "ucx-partial", "split", "differs-wire", "differs-config", "differs-seed") if (os.environ.get("CEMOE_RING") or "quick") == "quick" else ()
+QUICK = (*FEW, "differs-wire", "differs-config", "differs-seed")
 
 # TRANSPORT, then WIRE COMBINE OVERLAP SPLIT and the kinds of failure (None: all that need neither overlap, as "late" does, nor matrices that are split)
 SETTINGS = {
@@ -114,7 +117,7 @@ def main(program, cemoe, model, *names):
     problems = {}
     with tempfile.TemporaryDirectory(prefix="cemoe-mpi-") as folder:
         differ = {f"differs-{name}": sides for name, *sides in differences(model, pathlib.Path(folder))}
-        names = names or QUICK or (*SETTINGS, *differ)
+        names = names or {"quick": QUICK, "ci": (*FEW, *differ), "all": (*SETTINGS, *differ)}[RING]
         for transport in ("mpi", "ucx"):
             chosen = [name for name in names if name in SETTINGS and SETTINGS[name][0] == transport]
             problems |= check_failures(program, model, transport, chosen) if chosen else {}
