@@ -23,7 +23,7 @@
 #define PART_BYTES  ((size_t)64 << 20)
 
 enum {
-    WINDOWS = 40,
+    WINDOWS = 24,
     TOKENS = 48, /* of a window */
     STEP_TOKENS = 100,
     COMPRESSED = 2,
