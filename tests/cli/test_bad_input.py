@@ -308,8 +308,10 @@ class AffineExperts(BadInput):
     def test_metadata(self):
         metadata = self.header["__metadata__"]
         for key, value, *words in (("model", "0" * 16, "0" * 16, metadata["model"]), ("model", "x", "16"),
-                                   ("n_ce", "4", "1 to 3"), ("kind", "scaling", "affine"), ("version", "2", "\"1\"")):
-            self.refuse(key, value, *words, __metadata__={**metadata, key: value})
+                                   ("n_ce", "4", "1 to 3"), ("kind", "scaling", "affine"), ("version", "1", "routers alone"),
+                                   ("version", "3", "\"2\"")):
+            said = () if value == "1" else (key, value)
+            self.refuse(*said, *words, __metadata__={**metadata, key: value})
 
     def test_another_model(self):
         """Also where a packed or a random one has the same shapes; what does not say its model is taken for this one."""

@@ -52,7 +52,7 @@ class Compare(cemoe.TestCase):
 def write_affine(path, rank_of, **metadata):
     """Small random values; rank_of(expert) is r. Returns how many there are."""
     numbers = random.Random(5)
-    header = {"__metadata__": {"format": "cemoe.compressed_experts", "version": "1", "kind": "affine", **metadata}}
+    header = {"__metadata__": {"format": "cemoe.compressed_experts", "version": "2", "kind": "affine", **metadata}}
     data = bytearray()
     for layer in range(LAYERS):
         for expert in range(EXPERTS):
