@@ -216,7 +216,10 @@ static void write_number(char *text, size_t size, Cemoe__Hello *const *hellos, i
         }
         number += other;
     }
-    (void)snprintf(text, size, number > 1 ? "#%d" : "", number);
+    text[0] = '\0';
+    if (number > 1) {
+        (void)snprintf(text, size, "#%d", number);
+    }
 }
 
 /* One past the last of the ranks from `first` on with the same host and threads. */
