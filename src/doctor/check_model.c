@@ -62,6 +62,16 @@ static void check_alike(const struct ce_rank_facts *facts,
             return;
         }
     }
+    if (facts[0].difference[0] != '\0') {
+        ce_findings_add(
+            findings,
+            CHECK,
+            CE_VERDICT_FAILED,
+            "Copies differ: make them anew from one of them. Options must be "
+            "alike, too.",
+            "%s",
+            facts[0].difference);
+    }
 }
 
 void ce_check_model(const struct ce_rank_facts *facts,
@@ -75,7 +85,16 @@ void ce_check_model(const struct ce_rank_facts *facts,
         check_alike(facts, ranks, findings);
     }
     if (findings->count == before) {
-        ce_findings_add(
-            findings, CHECK, CE_VERDICT_OK, NULL, "readable and alike on all ranks");
+        ce_findings_add(findings,
+                        CHECK,
+                        CE_VERDICT_OK,
+                        NULL,
+                        ranks > 1
+                            ? "readable on all ranks and alike: config.json by its "
+                              "fields, tokenizer.json, tokenizer_config.json and "
+                              "generation_config.json by their bytes, weights by "
+                              "samples of every tensor where files are not the "
+                              "very same"
+                            : "readable");
     }
 }

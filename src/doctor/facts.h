@@ -26,6 +26,7 @@ struct ce_rank_facts {
     uint64_t planned;           /* bytes this rank will take; 0: not known */
     uint64_t config_hash;       /* of the model's config.json; 0: not known */
     char model_error[480];      /* why the model cannot be planned for; "": it can */
+    char difference[480];       /* between models or options of ranks; "": none */
     struct ce_ucx_settings ucx;
     struct ce_leftovers leftovers;
 };

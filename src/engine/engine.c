@@ -374,6 +374,18 @@ static enum ce_status create(struct ce_engine *engine,
     return status;
 }
 
+static enum ce_status compare(struct ce_engine *engine,
+                              const struct ce_engine_options *options,
+                              struct loading *loading,
+                              struct ce_error *err)
+{
+    struct ce_weights plan = {0};
+    enum ce_status status = prepare(engine, options, loading, &plan, err);
+
+    ce_weights_destroy(&plan);
+    return status;
+}
+
 /* Reads a share of the weights, and puts the shares of all together. */
 static enum ce_status find_identity(struct ce_engine *engine,
                                     const struct ce_engine_options *options,
@@ -500,6 +512,17 @@ enum ce_status ce_engine_find_identity(struct ce_engine_identity *identity,
     if (status == CE_OK) {
         *identity = engine->identity;
     }
+    ce_engine_destroy(engine);
+    return status;
+}
+
+enum ce_status ce_engine_compare(struct ce_transport *transport,
+                                 const struct ce_engine_options *options,
+                                 struct ce_error *err)
+{
+    struct ce_engine *engine = NULL;
+    enum ce_status status = run_phase(&engine, transport, options, compare, err);
+
     ce_engine_destroy(engine);
     return status;
 }

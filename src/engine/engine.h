@@ -152,6 +152,13 @@ ce_engine_find_identity(struct ce_engine_identity *identity,
                         const struct ce_engine_options *options,
                         struct ce_error *err);
 
+/* All that ce_engine_create compares before it loads: do the ranks want the same, of
+ * one model? Of weights in other files samples are read. Errors as there. Collective.
+ * (engine.c) */
+CE_MUST_CHECK enum ce_status ce_engine_compare(struct ce_transport *transport,
+                                               const struct ce_engine_options *options,
+                                               struct ce_error *err);
+
 /* CE_ERR_IO naming the first file of the model that has changed since the engine began
  * to read it: with map_weights results may be wrong. Not collective.
  * (engine_identity.c) */

@@ -76,6 +76,25 @@ static void observe_model(struct job *job)
     }
 }
 
+/* Does what a job's ranks compare at start hold? The same answer on all ranks. */
+static void compare_models(struct job *job)
+{
+    struct ce_rank_facts *mine = &job->mine;
+    struct ce_engine_options wanted =
+        ce_session_engine_options(&job->session, &job->values->model);
+    struct ce_engine_options usual;
+    struct ce_error err = {.text = ""};
+
+    ce_engine_options_init(&usual);
+    if (wanted.cache_tokens == 0) {
+        wanted.cache_tokens = usual.cache_tokens;
+    }
+    if (!is_alone(job) &&
+        ce_engine_compare(job->session.transport, &wanted, &err) != CE_OK) {
+        (void)snprintf(mine->difference, sizeof(mine->difference), "%s", err.text);
+    }
+}
+
 /* Facts of all ranks for rank 0. */
 static enum ce_status gather(struct job *job, struct ce_error *err)
 {
@@ -231,6 +250,7 @@ static int run_job(struct job *job)
     if (status == CE_OK) {
         ce_rank_facts_observe(&job->mine);
         observe_model(job);
+        compare_models(job);
         status = gather(job, &err);
     }
     if (status == CE_OK) {
@@ -296,7 +316,9 @@ const struct ce_command ce_command_doctor = {
         "              way to all ranks left, is InfiniBand there but not used\n"
         "  threads     has each rank as many processors as threads, are ranks bound\n"
         "              on top of each other, has each host enough processors\n"
-        "  model       can every rank read it, has every host the same config.json\n"
+        "  model       can every rank read it, and is it the same on every host: "
+        "small\n"
+        "              files by their bytes, weights by samples of every tensor\n"
         "  memory      what the ranks of each host will take, against what is free\n"
         "              there; the KV cache counts with --cache-tokens, or 4096\n"
         "  leftovers   files that MPI and UCX of killed jobs left in /dev/shm\n"

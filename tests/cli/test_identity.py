@@ -56,6 +56,22 @@ class Ranks(cemoe.TestCase):
         change(self.other, name)
         self.refuse(MISMATCH + rf"has another model than rank 0 \(\S+\): {self.other}/model.safetensors: tensor '{name}'")
 
+    def test_doctor(self):
+        """Says the same without loading; of equal copies, what it compared."""
+        line = ["--transport", "mpi"]
+        ranks = [[str(part) for part in (cemoe.BINARY, "doctor", "--model", model, *line)] for model in (cemoe.MODEL, self.other)]
+
+        def doctor():
+            return cemoe.Run(subprocess.run([str(cemoe.MPIRUN), "1", *ranks[0], ":", "-n", "1", *ranks[1]], capture_output=True,
+                                            env=cemoe.environment({}), timeout=cemoe.SECONDS, check=False))
+
+        self.assertRegex(doctor().out, r"alike: config.json")
+        name = "model.layers.1.mlp.experts.15.up_proj.weight"
+        change(self.other, name)
+        done = doctor()
+        self.assertEqual(done.code, 3, done.err)
+        self.assertRegex(" ".join(done.out.split()), MISMATCH + rf"has another model than rank 0 .*'{name}' has other values")
+
     def test_attention(self):
         change(self.other, "layers.3.self_attn.v_proj")
         self.refuse(MISMATCH + r"has another model than rank 0.*tensor 'model.layers.3.self_attn.v_proj.weight'")
