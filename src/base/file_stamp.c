@@ -62,9 +62,7 @@ enum ce_status ce_file_watch_add(struct ce_file_watch *watch,
         file.stamp = *stamp;
     } else if (stat(path, &info) == 0) {
         file.stamp = stamp_of(&info);
-    } else if (errno == ENOENT) {
-        return CE_OK;
-    } else {
+    } else if (errno != ENOENT) {
         return ce_fail(err, CE_ERR_IO, "%s: %s", path, strerror(errno));
     }
     file.path = strdup(path);
@@ -98,11 +96,14 @@ static const char *find_change(const struct ce_file_stamp *before,
 static enum ce_status
 check_file(const struct ce_file_watched *file, bool strictly, struct ce_error *err)
 {
+    const bool was_there = file->stamp.inode != 0;
     struct stat info;
     const char *change = NULL;
 
     if (stat(file->path, &info) != 0) {
-        change = strerror(errno);
+        change = was_there || errno != ENOENT ? strerror(errno) : NULL;
+    } else if (!was_there) {
+        change = "it was not there before";
     } else {
         const struct ce_file_stamp now = stamp_of(&info);
 

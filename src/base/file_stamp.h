@@ -28,7 +28,7 @@ CE_MUST_CHECK enum ce_status ce_file_stamp_descriptor(struct ce_file_stamp *stam
                                                       const char *path,
                                                       struct ce_error *err);
 
-/* Files that are in use. Zeroed: none. */
+/* Files that are in use. Zeroed: none. One that is not there has a stamp of zeros. */
 struct ce_file_watch {
     struct ce_file_watched {
         char *path;
@@ -39,15 +39,15 @@ struct ce_file_watch {
 };
 
 /* Remembers a file as it was at `stamp`; NULL: as it is now, where one that is not
- * there is passed over. Errors: CE_ERR_NOMEM, CE_ERR_IO. */
+ * there must not come. Errors: CE_ERR_NOMEM, CE_ERR_IO. */
 CE_MUST_CHECK enum ce_status ce_file_watch_add(struct ce_file_watch *watch,
                                                const char *path,
                                                const struct ce_file_stamp *stamp,
                                                struct ce_error *err);
 
-/* CE_ERR_IO with the path of the first file that is gone, is another one, or has
- * another size or time of its content. With `strictly` also any other change counts,
- * since a program that writes may set the time of the content back. */
+/* CE_ERR_IO with the path of the first file that is gone, has come, is another one, or
+ * has another size or time of its content. With `strictly` also any other change
+ * counts, since a program that writes may set the time of the content back. */
 CE_MUST_CHECK enum ce_status ce_file_watch_check(const struct ce_file_watch *watch,
                                                  bool strictly,
                                                  struct ce_error *err);

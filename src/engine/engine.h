@@ -165,6 +165,13 @@ CE_MUST_CHECK enum ce_status ce_engine_compare(struct ce_transport *transport,
 CE_MUST_CHECK enum ce_status ce_engine_check_files(const struct ce_engine *engine,
                                                    struct ce_error *err);
 
+/* Remembers the small files of a model directory as they are now: tokenizer and
+ * configuration, which a command reads before there is an engine. Errors: CE_ERR_IO,
+ * CE_ERR_NOMEM. Not collective. (engine_identity.c) */
+CE_MUST_CHECK enum ce_status ce_engine_watch_small_files(struct ce_file_watch *watch,
+                                                         const char *dir,
+                                                         struct ce_error *err);
+
 /* Counters and stage times from zero; those of the transport go on. */
 void ce_engine_reset_counters(struct ce_engine *engine);
 

@@ -22,13 +22,18 @@
 
 /* What a rank reads of a model directory besides the weights; all but config.json,
  * which is compared field by field, may be missing. */
-static const char *const small_files[] = {
-    "tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json"};
-enum { SMALL_FILES = 4, COMPARED_FILES = 3 };
+static const char *const small_files[] = {"tokenizer.json",
+                                          "tokenizer_config.json",
+                                          "special_tokens_map.json",
+                                          "added_tokens.json",
+                                          "generation_config.json",
+                                          "config.json"};
+enum { SMALL_FILES = 6, COMPARED_FILES = SMALL_FILES - 1 };
 
 /* ---- small files ---- */
 
-static enum ce_status describe_file(char **line,
+/* Appends its line to *lines. */
+static enum ce_status describe_file(char **lines,
                                     const struct ce_kernels *kernels,
                                     const char *dir,
                                     const char *name,
@@ -37,20 +42,21 @@ static enum ce_status describe_file(char **line,
     char *path = ce_path_join(dir, name);
     struct ce_file_map map = {.data = NULL};
     enum ce_status status = CE_OK;
+    char *longer = NULL;
     int length = -1;
 
-    *line = NULL;
     if (path == NULL) {
         return ce_fail(err, CE_ERR_NOMEM, "%s: no memory for its paths", dir);
     }
     if (!ce_file_exists(path)) {
-        length = asprintf(line, "%s=none\n", name);
+        length = asprintf(&longer, "%s%s=none\n", *lines, name);
     } else {
         status = ce_file_map_open(&map, path, err);
         if (status == CE_OK) {
             length =
-                asprintf(line,
-                         "%s=%016" PRIx64 "\n",
+                asprintf(&longer,
+                         "%s%s=%016" PRIx64 "\n",
+                         *lines,
                          name,
                          map.bytes == 0 ? 0 : kernels->checksum(map.data, map.bytes));
         }
@@ -58,8 +64,11 @@ static enum ce_status describe_file(char **line,
     }
     free(path);
     if (status == CE_OK && length < 0) {
-        *line = NULL;
-        status = ce_fail(err, CE_ERR_NOMEM, "%s: no memory to describe it", dir);
+        return ce_fail(err, CE_ERR_NOMEM, "%s: no memory to describe it", dir);
+    }
+    if (status == CE_OK) {
+        free(*lines);
+        *lines = longer;
     }
     return status;
 }
@@ -69,38 +78,47 @@ enum ce_status ce_engine_describe_files(char **lines,
                                         const char *dir,
                                         struct ce_error *err)
 {
-    char *line[COMPARED_FILES] = {NULL};
     enum ce_status status = CE_OK;
 
-    *lines = NULL;
+    *lines = strdup("");
+    if (*lines == NULL) {
+        return ce_fail(err, CE_ERR_NOMEM, "%s: no memory to describe it", dir);
+    }
     for (size_t i = 0; status == CE_OK && i < COMPARED_FILES; i++) {
-        status = describe_file(&line[i], kernels, dir, small_files[i], err);
+        status = describe_file(lines, kernels, dir, small_files[i], err);
     }
-    if (status == CE_OK && asprintf(lines, "%s%s%s", line[0], line[1], line[2]) < 0) {
+    if (status != CE_OK) {
+        free(*lines);
         *lines = NULL;
-        status = ce_fail(err, CE_ERR_NOMEM, "%s: no memory to describe it", dir);
-    }
-    for (size_t i = 0; i < COMPARED_FILES; i++) {
-        free(line[i]);
     }
     return status;
 }
 
 /* ---- files that must stay as they are ---- */
 
-enum ce_status ce_engine_watch_files(struct ce_engine *engine,
-                                     const struct ce_engine_options *options,
-                                     struct ce_error *err)
+enum ce_status ce_engine_watch_small_files(struct ce_file_watch *watch,
+                                           const char *dir,
+                                           struct ce_error *err)
 {
     enum ce_status status = CE_OK;
 
     for (size_t i = 0; status == CE_OK && i < SMALL_FILES; i++) {
-        char *path = ce_path_join(options->model, small_files[i]);
+        char *path = ce_path_join(dir, small_files[i]);
 
         status = path == NULL ? ce_fail(err, CE_ERR_NOMEM, "no memory for a path")
-                              : ce_file_watch_add(&engine->files, path, NULL, err);
+                              : ce_file_watch_add(watch, path, NULL, err);
         free(path);
     }
+    return status;
+}
+
+enum ce_status ce_engine_watch_files(struct ce_engine *engine,
+                                     const struct ce_engine_options *options,
+                                     struct ce_error *err)
+{
+    enum ce_status status =
+        ce_engine_watch_small_files(&engine->files, options->model, err);
+
     if (status == CE_OK && options->compressed_experts != NULL) {
         status =
             ce_file_watch_add(&engine->files, options->compressed_experts, NULL, err);

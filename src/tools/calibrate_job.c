@@ -6,6 +6,7 @@
 #include "base/version.h"
 #include "calibrate/allocate.h"
 #include "comm/collective.h"
+#include "model/packed_model.h"
 #include "tools/calibrate.h"
 #include "tools/watch.h"
 
@@ -197,7 +198,12 @@ static enum ce_status check_dump(const struct ce_calibrate_job *job,
 
 static enum ce_status prepare(struct ce_calibrate_job *job, struct ce_error *err)
 {
-    enum ce_status status = ce_config_load(&job->config, job->values->model, err);
+    enum ce_status status =
+        ce_session_watch_files(&job->session, job->values->model, NULL, err);
+
+    if (status == CE_OK) {
+        status = ce_config_load(&job->config, job->values->model, err);
+    }
 
     if (status == CE_OK) {
         status = choose_compressed(job, err);
@@ -300,10 +306,12 @@ static char *describe_parts(const struct ce_calibrate_job *job)
 
     if (work != NULL) {
         length = asprintf(&text,
-                          "cemoe=%s\nmodel=%016" PRIx64 "\nweights=%s\n"
+                          "cemoe=%s\nmodel=%016" PRIx64 "\n"
+                          "configuration=%016" PRIx64 "\nweights=%s\n"
                           "dense-weights=%s\nkv=%s\n%s",
                           CE_VERSION,
                           engine->identity.model,
+                          ce_packed_config_hash(&engine->config),
                           ce_weight_format_name(engine->formats.experts),
                           ce_weight_format_name(engine->formats.dense),
                           ce_kv_dtype_name(engine->kv),

@@ -93,6 +93,9 @@ add_file(struct ce_compare_job *job, const char *path, bool whole, struct ce_err
     enum ce_status status = ce_safetensors_open(&file, path, err);
 
     if (status == CE_OK) {
+        status = ce_file_watch_add(&job->session.files, path, &file.map.stamp, err);
+    }
+    if (status == CE_OK) {
         status = ce_compressed_experts_load(&loaded, &file, &job->config, err);
     }
     if (status == CE_OK) {
@@ -224,8 +227,12 @@ static enum ce_status make_out(const struct ce_compare_job *job, struct ce_error
 static enum ce_status prepare(struct ce_compare_job *job, struct ce_error *err)
 {
     const struct ce_compare_values *values = job->values;
-    enum ce_status status = ce_config_load(&job->config, values->model.model, err);
+    enum ce_status status =
+        ce_session_watch_files(&job->session, values->model.model, NULL, err);
 
+    if (status == CE_OK) {
+        status = ce_config_load(&job->config, values->model.model, err);
+    }
     if (status == CE_OK) {
         status = check_twice("--data", &values->data, err);
     }

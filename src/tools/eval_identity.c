@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/version.h"
 #include "engine/engine.h"
+#include "moe/placement_file.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -127,6 +128,11 @@ enum ce_status ce_eval_choose_variants(struct ce_eval_variants *variants,
 
 /* ---- hashes ---- */
 
+static bool is_partial(const struct ce_eval_values *values)
+{
+    return strcmp(values->model.combine, "partial") == 0;
+}
+
 static enum ce_status hash_file(uint64_t *hash,
                                 const char *dir,
                                 const char *name,
@@ -144,7 +150,8 @@ static enum ce_status hash_file(uint64_t *hash,
     if (required || ce_file_exists(path)) {
         status = ce_file_read(path, TOKENIZER_LIMIT, &text, &bytes, err);
     }
-    if (status == CE_OK) {
+    if (status == CE_OK && text != NULL) {
+        *hash = ce_hash_bytes(*hash, name, strlen(name) + 1);
         *hash = ce_hash_bytes(ce_hash_u64(*hash, bytes), text, bytes);
     }
     free(text);
@@ -157,10 +164,16 @@ hash_tokenizer(uint64_t *hash, const char *dir, struct ce_error *err)
 {
     enum ce_status status = CE_OK;
 
+    static const char *const optional[] = {
+        "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"};
+
     *hash = CE_HASH_START;
     status = hash_file(hash, dir, "tokenizer.json", true, err);
-    return status == CE_OK ? hash_file(hash, dir, "tokenizer_config.json", false, err)
-                           : status;
+    for (size_t i = 0; status == CE_OK && i < sizeof(optional) / sizeof(optional[0]);
+         i++) {
+        status = hash_file(hash, dir, optional[i], false, err);
+    }
+    return status;
 }
 
 static enum ce_status
@@ -180,8 +193,36 @@ hash_tables(uint64_t *hash, const char *path, struct ce_error *err)
     return status;
 }
 
-/* Formats of the weights of an engine that is not made yet. */
+/* 0 where results do not depend on it. */
+static enum ce_status hash_placement(uint64_t *hash,
+                                     const struct ce_eval_values *values,
+                                     const struct ce_eval_facts *facts,
+                                     const struct ce_config *config,
+                                     struct ce_error *err)
+{
+    struct ce_placement placement = {0};
+    enum ce_status status = CE_OK;
+
+    *hash = 0;
+    if (!is_partial(values)) {
+        return CE_OK;
+    }
+    status = ce_placement_open(&placement,
+                               values->run.placement,
+                               config->layers,
+                               config->experts,
+                               facts->ranks,
+                               err);
+    if (status == CE_OK) {
+        *hash = ce_placement_hash(&placement);
+    }
+    ce_placement_destroy(&placement);
+    return status;
+}
+
+/* Formats of the weights of an engine that is not made yet, and its placement. */
 static enum ce_status find_formats(struct ce_weight_formats *formats,
+                                   uint64_t *placement,
                                    const struct ce_eval_values *values,
                                    const struct ce_eval_facts *facts,
                                    struct ce_error *err)
@@ -200,6 +241,9 @@ static enum ce_status find_formats(struct ce_weight_formats *formats,
         status = ce_engine_open_weights(&engine, &options, &checkpoint, &packed, err);
     }
     *formats = engine.formats;
+    if (status == CE_OK) {
+        status = hash_placement(placement, values, facts, &engine.config, err);
+    }
     ce_checkpoint_close(&checkpoint);
     ce_packed_file_close(&packed);
     return status;
@@ -244,10 +288,10 @@ static void add_later(struct ce_eval_identity *identity, const char *name)
 static void add_options(struct ce_eval_identity *identity,
                         const struct ce_eval_values *values,
                         const struct ce_eval_facts *facts,
-                        const struct ce_weight_formats *formats)
+                        const struct ce_weight_formats *formats,
+                        uint64_t placement)
 {
     const struct ce_model_values *model = &values->model;
-    bool partial = strcmp(model->combine, "partial") == 0;
 
     add(identity, "version of cemoe", "%s", CE_VERSION);
     add(identity, "kernels (CEMOE_ISA)", "%s", ce_isa_name(facts->isa));
@@ -256,9 +300,9 @@ static void add_options(struct ce_eval_identity *identity,
     add(identity, "wire", "%s", model->wire);
     add(identity, "kv", "%s", model->kv);
     add(identity, "combine", "%s", model->combine);
-    if (partial) {
+    if (is_partial(values)) {
         add(identity, "ranks (--combine partial)", "%d", facts->ranks);
-        add(identity, "placement (--combine partial)", "%s", values->run.placement);
+        add(identity, "placement (--combine partial)", "%016" PRIx64, placement);
     }
     add(identity, "maximal length", "%zu", facts->max_length);
     add(identity, "prefix token", "%d", (int)facts->prefix);
@@ -328,7 +372,8 @@ enum ce_status ce_eval_identify(struct ce_eval_identity *identity,
     struct ce_weight_formats formats = {CE_WEIGHTS_STORED, CE_WEIGHTS_STORED};
     uint64_t tokenizer = 0;
     uint64_t tables = 0;
-    enum ce_status status = find_formats(&formats, values, facts, err);
+    uint64_t placement = 0;
+    enum ce_status status = find_formats(&formats, &placement, values, facts, err);
 
     *identity = (struct ce_eval_identity){.failed = false};
     identity->field = calloc(FIELDS + facts->inputs->count, sizeof(identity->field[0]));
@@ -346,7 +391,7 @@ enum ce_status ce_eval_identify(struct ce_eval_identity *identity,
     if (!identity->failed) {
         add_later(identity, FIELD_MODEL);
         add(identity, "tokenizer", "%016" PRIx64, tokenizer);
-        add_options(identity, values, facts, &formats);
+        add_options(identity, values, facts, &formats, placement);
         add_mains(identity, facts->variants, tables);
         add_tasks(identity, facts->inputs);
         fill_header(identity, values, facts);

@@ -33,8 +33,12 @@ static enum ce_status choose_max_length(struct ce_eval_job *job, struct ce_error
 static enum ce_status read_model(struct ce_eval_job *job, struct ce_error *err)
 {
     const struct ce_eval_values *values = job->values;
-    enum ce_status status = ce_config_load(&job->config, values->model.model, err);
+    enum ce_status status = ce_session_watch_files(
+        &job->session, values->model.model, values->model.compressed_experts, err);
 
+    if (status == CE_OK) {
+        status = ce_config_load(&job->config, values->model.model, err);
+    }
     if (status == CE_OK) {
         status = choose_max_length(job, err);
     }

@@ -427,7 +427,10 @@ static enum ce_status prepare(struct job *job, struct ce_error *err)
     if (status != CE_OK) {
         return status;
     }
-    status = ce_tokenizer_open(&job->tokenizer, job->values->model.model, err);
+    status = ce_session_watch_files(&job->session, job->values->model.model, NULL, err);
+    if (status == CE_OK) {
+        status = ce_tokenizer_open(&job->tokenizer, job->values->model.model, err);
+    }
     if (status == CE_OK) {
         status = encode_prompts(job, err);
     }

@@ -80,11 +80,13 @@ static enum ce_status take_scores(struct job *job, struct ce_error *err)
 static enum ce_status prepare(struct job *job, struct ce_error *err)
 {
     struct ce_transport *transport = job->session.transport;
-    enum ce_status status =
-        ce_agree(transport,
-                 ce_tokenizer_open(&job->tokenizer, job->values->model.model, err),
-                 err);
+    const char *dir = job->values->model.model;
+    enum ce_status status = ce_session_watch_files(&job->session, dir, NULL, err);
 
+    if (status == CE_OK) {
+        status = ce_tokenizer_open(&job->tokenizer, dir, err);
+    }
+    status = ce_agree(transport, status, err);
     if (status == CE_OK) {
         status = ce_held_out_read(
             &job->session, job->tokenizer, job->values->file, &job->ids, err);

@@ -240,6 +240,18 @@ static enum ce_status check_outputs(const struct ce_run_values *run,
     return status;
 }
 
+enum ce_status ce_session_watch_files(struct ce_session *session,
+                                      const char *dir,
+                                      const char *file,
+                                      struct ce_error *err)
+{
+    enum ce_status status = ce_engine_watch_small_files(&session->files, dir, err);
+
+    return status == CE_OK && file != NULL
+               ? ce_file_watch_add(&session->files, file, NULL, err)
+               : status;
+}
+
 enum ce_status ce_session_load(struct ce_session *session,
                                const struct ce_engine_options *options,
                                struct ce_error *err)
@@ -258,6 +270,10 @@ enum ce_status ce_session_load(struct ce_session *session,
     if (status == CE_OK) {
         status = check_threads(session->transport, err);
     }
+    if (status == CE_OK) {
+        status = ce_agree(
+            session->transport, ce_file_watch_check(&session->files, false, err), err);
+    }
     session->began_ns = ce_clock_ns();
     session->load_ns = session->began_ns - begin_ns;
     return status;
@@ -269,6 +285,9 @@ static enum ce_status meet_at_end(struct ce_session *session, struct ce_error *e
 {
     enum ce_status status = ce_transport_enter(session->transport, "end", CE_OK, err);
 
+    if (status == CE_OK) {
+        status = ce_file_watch_check(&session->files, false, err);
+    }
     if (status == CE_OK && session->engine != NULL) {
         status = ce_engine_check_files(session->engine, err);
     }
@@ -308,6 +327,7 @@ int ce_session_close(struct ce_session *session,
         ce_log(CE_LOG_ERROR, "%s: %s", session->command, own.text);
     }
     ce_engine_destroy(session->engine);
+    ce_file_watch_free(&session->files);
     watch(session, "end", START_FACTOR);
     ce_transport_destroy(transport);
     ce_watch_end();

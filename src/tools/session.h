@@ -14,9 +14,10 @@ struct ce_session {
     const struct ce_run_values *run;
     struct ce_transport *transport;
     struct ce_engine *engine;
-    uint64_t began_ns; /* when the engine was ready */
-    uint64_t load_ns;  /* how long that took */
-    bool check_failed; /* the failure is a check that did not hold */
+    struct ce_file_watch files; /* that were read before there was an engine */
+    uint64_t began_ns;          /* when the engine was ready */
+    uint64_t load_ns;           /* how long that took */
+    bool check_failed;          /* the failure is a check that did not hold */
 };
 
 /* Starts the log and the transport. Collective. */
@@ -24,6 +25,14 @@ CE_MUST_CHECK enum ce_status ce_session_open(struct ce_session *session,
                                              const char *command,
                                              const struct ce_run_values *run,
                                              struct ce_error *err);
+
+/* Remembers the files of a model directory that are read before there is an engine, and
+ * `file` (may be NULL) beside them: ce_session_load and ce_session_close fail if they
+ * were changed meanwhile. Errors: CE_ERR_IO, CE_ERR_NOMEM. Not collective. */
+CE_MUST_CHECK enum ce_status ce_session_watch_files(struct ce_session *session,
+                                                    const char *dir,
+                                                    const char *file,
+                                                    struct ce_error *err);
 
 /* Options of an engine from those of the command line. */
 struct ce_engine_options ce_session_engine_options(const struct ce_session *session,

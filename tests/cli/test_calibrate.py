@@ -181,6 +181,18 @@ class Resume(CalibrateCase):
                 self.assertIn("out.safetensors.parts", done.ours[0])
         self.assertEqual((self.dir / "out.safetensors").read_bytes(), before)
 
+    def test_other_configuration_is_refused(self):
+        """The same weights, computed otherwise."""
+        model = self.copy_model()
+        self.calibrate("--rank", 4, "--keep-parts")
+        for field, value in (("rope_theta", 20000.0), ("norm_topk_prob", True), ("rms_norm_eps", 0.001), ("clip_qkv", 1.0)):
+            with self.subTest(field):
+                shutil.copy(cemoe.MODEL / "config.json", model)
+                cemoe.edit_json(model / "config.json", **{field: value})
+                done = self.calibrate("--rank", 4, "--model", model, code=1)
+                self.assertEqual(len(done.ours), 1, done.err)
+                self.assertIn('"configuration=', done.ours[0])
+
 
 class Outcome(CalibrateCase):
     def report(self, *options, **extra):

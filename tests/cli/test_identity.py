@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Another model in place of the one that is meant is refused by name, wherever it comes in."""
 
+import json
 import os
 import shutil
 import signal
@@ -84,6 +85,13 @@ class Ranks(cemoe.TestCase):
                 self.refuse(MISMATCH + rf"has {name}=[0-9a-f]{{16}}, rank 0 \(\S+\) has [0-9a-f]{{16}}")
                 shutil.copy(cemoe.MODEL / name, self.other)
 
+    def test_small_files_that_one_rank_has(self):
+        for name in ("special_tokens_map.json", "added_tokens.json"):
+            with self.subTest(name):
+                (self.other / name).write_text("{}")
+                self.refuse(MISMATCH + rf"has {name}=[0-9a-f]{{16}}, rank 0 \(\S+\) has none")
+                (self.other / name).unlink()
+
     def test_configuration(self):
         cemoe.edit_json(self.other / "config.json", rope_theta=20000.0)
         self.refuse(MISMATCH + r"read a config.json.*rank 0 \(\S+\)")
@@ -125,6 +133,41 @@ class OneModel(cemoe.TestCase):
             refused = cemoe.run(*line, "--model", model)
             self.assertEqual((refused.code, refused.out), (1, ""))
             self.assertRegex(refused.ours[-1], rf"{cemoe.AFFINE}: its compressed experts were made for the model")
+
+
+class Journal(cemoe.TestCase):
+    """A job that is continued with something else than it began with."""
+
+    def setUp(self):
+        super().setUp()
+        self.model = self.copy_model()
+        self.requests = self.write("requests.jsonl", json.dumps(
+            {"custom_id": "1", "method": "POST", "url": "/v1/completions", "body": {"model": "m", "prompt": "one two", "max_tokens": 2}}))
+
+    def evaluate(self, *options):
+        return cemoe.run("eval", "--model", self.model, "--openai-batch", self.requests, "--out", self.dir / "out", "--quiet", *options)
+
+    def refuse(self, field, *options):
+        done = self.evaluate(*options)
+        self.assertEqual((done.code, done.out), (1, ""), done.err)
+        self.assertRegex(done.ours[-1], rf"journal of another job: {field} is ")
+
+    def test_files_beside_the_tokenizer(self):
+        for name in ("special_tokens_map.json", "added_tokens.json"):
+            self.assert_done(self.evaluate())
+            (self.model / name).write_text("{}")
+            self.refuse("tokenizer")
+            (self.model / name).unlink()
+        self.assert_done(self.evaluate())
+
+    def test_placement_that_results_depend_on(self):
+        """A file of the same name, and the same placement under another."""
+        placement = self.dir / "placement.json"
+        plan = ["plan", "--model", self.model, "--ranks", 1, "--out"]
+        self.assert_done(cemoe.run(*plan, placement))
+        partial = ["--combine", "partial", "--placement"]
+        self.assert_done(self.evaluate(*partial, placement))
+        self.assert_done(self.evaluate(*partial, "contiguous"))
 
 
 class Changed(cemoe.TestCase):
@@ -173,6 +216,22 @@ class Changed(cemoe.TestCase):
         _, err = job.communicate(timeout=cemoe.SECONDS)
         self.assertEqual(job.returncode, 1, err)
         self.assertRegex(err.decode(), rf"{model}/tokenizer.json: changed while it was used: another file")
+
+    def test_tokenizer_replaced_before_the_weights_are_read(self):
+        """Between its own reading and that of the weights a command waits for its text."""
+        model = self.copy_model()
+        for name, change in (("tokenizer.json", lambda path: os.replace(shutil.copy(path, model / "new"), path)),
+                             ("added_tokens.json", lambda path: path.write_text("{}"))):
+            with self.subTest(name):
+                line = [cemoe.BINARY, "score", "--model", model, "--file", "-", "--quiet"]
+                job = subprocess.Popen([*map(str, line)], env=cemoe.environment({}), stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                self.addCleanup(lambda job=job: (job.kill(), job.communicate()))
+                job.stdin.write(b"one two three four " * 8000)  # more than a pipe holds, so that it is being read
+                change(model / name)
+                out, err = job.communicate(timeout=cemoe.SECONDS)
+                self.assertEqual((job.returncode, out), (1, b""), err)
+                self.assertRegex(err.decode(), rf"{model}/{name}: changed while it was used")
 
 
 if __name__ == "__main__":
