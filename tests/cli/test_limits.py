@@ -128,8 +128,7 @@ class Names(LimitsCase):
         out = self.dir / "out"
         done = cemoe.run("eval", "--model", cemoe.MODEL, "--out", out, "--tasks", self.task("t" * 221), "--limit", 2, "--quiet")
         self.assert_fails(done, "eval", "tttt...", "a name of 221 bytes", "File name too long")
-        self.assertLess((out / "journal.pb").stat().st_size, 10000)
-        self.assertEqual([path.name for path in out.iterdir() if not path.name.startswith("journal")], [])
+        self.assertEqual([path.name for path in out.iterdir() if path.name != "journal.lock"], [])
 
     def test_files_beside_the_results_that_have_no_place(self):
         for option in ("--stats", "--traffic"):
