@@ -132,8 +132,8 @@ static uint64_t load_on_ranks(struct model *model, size_t ranks, bool split)
 {
     const size_t experts = model->config.layers * model->config.experts;
     struct ce_identity of[MOST_RANKS] = {{.count = 0}};
-    const struct ce_identity_mark *all[MOST_RANKS];
-    size_t count[MOST_RANKS];
+    const struct ce_identity_mark *all[MOST_RANKS] = {NULL};
+    size_t count[MOST_RANKS] = {0};
     struct ce_identity_difference found;
     struct ce_error err = {.text = ""};
 
