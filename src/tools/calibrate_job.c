@@ -6,11 +6,13 @@
 #include "base/version.h"
 #include "calibrate/allocate.h"
 #include "comm/collective.h"
+#include "kernels/blas/room.h"
 #include "model/packed_model.h"
 #include "tools/calibrate.h"
 #include "tools/watch.h"
 
 #include <inttypes.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -419,8 +421,11 @@ static enum ce_status run_layers(struct ce_calibrate_job *job, struct ce_error *
     enum ce_status status = find_solved(job, err);
 
     if (status == CE_OK) {
-        status =
-            ce_agree(job->session.transport, ce_calibrate_dump_open(job, err), err);
+        status = ce_calibrate_dump_open(job, err);
+        if (status == CE_OK) {
+            status = ce_blas_check_room((size_t)omp_get_max_threads(), err);
+        }
+        status = ce_agree(job->session.transport, status, err);
     }
     job->layers.engine = job->session.engine;
     job->layers.windows = &job->windows;

@@ -102,7 +102,7 @@ class Threads(LimitsCase):
 
 @unittest.skipIf(cemoe.SANITIZED, "a sanitizer takes terabytes of address space")
 class AddressSpace(LimitsCase):
-    """ulimit -v: OpenBLAS tries without end when it is loaded."""
+    """ulimit -v and -d: OpenBLAS tries without end when it is loaded, and when a thread first calls it."""
 
     def test_too_little_to_start_ends_at_once(self):
         for mebibytes in (120, 200, 300):
@@ -110,8 +110,21 @@ class AddressSpace(LimitsCase):
             self.assert_fails(done, "start", f"the limit of address space, {mebibytes} MiB", "ulimit -v")
             self.assertEqual(done.out, "")
 
+    def test_too_little_data_or_stack_ends_at_once(self):
+        done = self.run_limited(resource.RLIMIT_DATA, 150 << 20, "--version")
+        self.assert_fails(done, "start", "the limit of data, 150 MiB", "ulimit -d")
+        done = self.run_limited(resource.RLIMIT_STACK, 64 << 10, "--version")
+        self.assert_fails(done, "start", "the limit of the stack, 64 KiB", "ulimit -s")
+
     def test_enough_to_start(self):
         self.assert_done(self.run_limited(resource.RLIMIT_AS, 1 << 30, "--version"))
+
+    def test_threads_without_room_for_their_buffers(self):
+        text = self.write("text", "One text of some words. " * 100)
+        for limit, mebibytes in ((resource.RLIMIT_AS, 480), (resource.RLIMIT_DATA, 330)):
+            done = self.run_limited(limit, mebibytes << 20, "calibrate", "--model", cemoe.MODEL, "--data", text, "--window", 32,
+                                    "--compressed", 1, "--rank", 1, "--quiet", "--out", self.dir / "ces", OMP_NUM_THREADS="2")
+            self.assert_fails(done, "calibrate", "for OpenBLAS on 2 threads", "ulimit -v", "OMP_NUM_THREADS")
 
 
 class Names(LimitsCase):
