@@ -211,7 +211,7 @@ static uint64_t hash_of(void **state, struct job job)
 {
     static int jobs;
     struct ce_error err = {.text = ""};
-    char name[16];
+    char name[24];
 
     (void)snprintf(name, sizeof(name), "parts%d", jobs++);
     job.dir = temporary_path(state, name);

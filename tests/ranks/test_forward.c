@@ -58,7 +58,7 @@ static const char *random_placement(void **state, int ranks)
     const struct ce_placement_recipe recipe = {
         .kind = CE_PLACEMENT_RANDOM, .replicas = ranks > 1 ? 2 : 1, .seed = 5};
     struct ce_placement placement = {0};
-    char name[16];
+    char name[24];
 
     (void)snprintf(name, sizeof(name), "random%d", ranks);
     const char *path = temporary_path(state, name);
