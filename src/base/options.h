@@ -165,4 +165,12 @@ void ce_program_print_man(FILE *out, const struct ce_program *program);
 /* A bash completion script. */
 void ce_program_print_completion(FILE *out, const struct ce_program *program);
 
+/* What a command was told, a line "name=value" per option: all but paths of files and
+ * directories, which may be other ones where the command runs again, and the options
+ * named in `but`, NULL-terminated. Long texts are hashed. The caller frees it; NULL: no
+ * memory. (options_describe.c) */
+char *ce_options_describe(const struct ce_command *command,
+                          const void *values,
+                          const char *const *but);
+
 #endif

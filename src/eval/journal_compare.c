@@ -125,6 +125,19 @@ static void compare_lists(struct differences *found,
     }
 }
 
+/* What this version finds out while it runs, and an earlier one did not write down. */
+static const char *find_unwritten(const struct ce_journal_header *there,
+                                  const struct ce_journal_header *here)
+{
+    for (size_t i = 0; i < here->fields; i++) {
+        if (here->field[i].value == NULL &&
+            find_field(there, here->field[i].name) == NULL) {
+            return here->field[i].name;
+        }
+    }
+    return NULL;
+}
+
 enum ce_status ce_journal_job_compare(const struct ce_journal_header *there,
                                       const struct ce_journal_header *here,
                                       const char *path,
@@ -133,7 +146,18 @@ enum ce_status ce_journal_job_compare(const struct ce_journal_header *there,
     struct differences found = {.count = 0};
     char more[40] = "";
 
+    const char *unwritten = find_unwritten(there, here);
+
     compare_lists(&found, there, here);
+    if (unwritten != NULL && found.count == 0) {
+        return ce_fail(err,
+                       CE_ERR_MISMATCH,
+                       "%s: the journal was begun by an earlier version, which does "
+                       "not say \"%.80s\", so that it may be of another job: use "
+                       "another directory, or go on with that version",
+                       path,
+                       unwritten);
+    }
     compare_fields(&found, there, here);
     if (found.count == 0) {
         return CE_OK;

@@ -274,6 +274,19 @@ static enum ce_status check_neurons(const struct ce_calibrate_job *job,
     return CE_OK;
 }
 
+/* What is made here names its model, and is good for that one only. */
+static enum ce_status check_identity(const struct ce_calibrate_job *job,
+                                     struct ce_error *err)
+{
+    return job->session.engine->identity.model != 0
+               ? CE_OK
+               : ce_fail(err,
+                         CE_ERR_UNSUPPORTED,
+                         "%s: a packed model of an earlier version does not say which "
+                         "checkpoint it was made of: pack the checkpoint again",
+                         job->values->model);
+}
+
 static enum ce_status load(struct ce_calibrate_job *job, struct ce_error *err)
 {
     struct ce_engine_options options = ce_calibrate_engine_options(job);
@@ -292,7 +305,10 @@ static enum ce_status load(struct ce_calibrate_job *job, struct ce_error *err)
         status = ce_scaling_check_engine(job->session.engine, err);
     }
     if (status == CE_OK) {
-        status = check_neurons(job, err); /* the same on all ranks */
+        status = check_identity(job, err); /* the same on all ranks */
+    }
+    if (status == CE_OK) {
+        status = check_neurons(job, err);
     }
     free(work);
     return status;

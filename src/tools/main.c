@@ -9,6 +9,7 @@
 #include "tools/bus_error.h"
 #include "tools/commands.h"
 #include "tools/common.h"
+#include "tools/session.h"
 #include "tools/test_fault.h"
 
 #include <errno.h>
@@ -209,6 +210,7 @@ int main(int argc, char **argv)
         if (line.command->uses_blas) {
             start_with_better_blas(argv);
         }
+        ce_session_compare_options(line.command, line.values);
         code = line.command->run(line.values);
     }
     if (code == CE_EXIT_USAGE) {

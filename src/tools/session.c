@@ -158,21 +158,50 @@ static enum ce_status start_transport(struct ce_session *session, struct ce_erro
     return status;
 }
 
-/* Ranks that run other commands would take each other's messages for their own. */
+/* What the process was told to do. */
+static const struct ce_command *told;
+static const void *told_values;
+
+void ce_session_compare_options(const struct ce_command *command, const void *values)
+{
+    told = command;
+    told_values = values;
+}
+
+/* What a rank may have for itself. */
+static const char *const own_options[] = {
+    "json", "quiet", "verbose", "overlap", "cache-tokens", NULL};
+
+/* Ranks that run other commands would take each other's messages for their own, and of
+ * an option that only one of them uses the others would be told in vain. */
 static enum ce_status compare_commands(const struct ce_session *session,
                                        struct ce_error *err)
 {
     char host[64] = "";
     char hosts[64];
-    char command[64];
-    const struct ce_hello hello = {
-        .version = CE_VERSION, .options = command, .host = host};
+    char *options =
+        told != NULL ? ce_options_describe(told, told_values, own_options) : strdup("");
+    char *lines = NULL;
     int lowest = 0;
+    enum ce_status status = CE_OK;
+
+    if (options == NULL ||
+        asprintf(&lines, "command=%s\n%s", session->command, options) < 0) {
+        lines = NULL;
+        status = ce_fail(err, CE_ERR_NOMEM, "no memory to describe the options");
+    }
+    const struct ce_hello hello = {
+        .version = CE_VERSION, .options = lines, .host = host};
 
     (void)gethostname(host, sizeof(host) - 1);
-    (void)snprintf(command, sizeof(command), "command=%s\n", session->command);
-    return ce_hello_exchange(
-        session->transport, &hello, &lowest, hosts, sizeof(hosts), err);
+    status = ce_agree(session->transport, status, err);
+    if (status == CE_OK) {
+        status = ce_hello_exchange(
+            session->transport, &hello, &lowest, hosts, sizeof(hosts), err);
+    }
+    free(options);
+    free(lines);
+    return status;
 }
 
 enum ce_status ce_session_open(struct ce_session *session,

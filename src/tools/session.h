@@ -20,7 +20,11 @@ struct ce_session {
     bool check_failed;          /* the failure is a check that did not hold */
 };
 
-/* Starts the log and the transport. Collective. */
+/* Has ce_session_open compare the options of the ranks; `values` stay as they are. */
+void ce_session_compare_options(const struct ce_command *command, const void *values);
+
+/* Starts the log and the transport. Errors: CE_ERR_MISMATCH for ranks with other
+ * commands or options. Collective. */
 CE_MUST_CHECK enum ce_status ce_session_open(struct ce_session *session,
                                              const char *command,
                                              const struct ce_run_values *run,

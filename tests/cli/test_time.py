@@ -85,6 +85,20 @@ class DifferentRanks(cemoe.TestCase):
         line = self.both([*self.GENERATE, "--transport", "mpi"], [*self.GENERATE, "--transport", "ucx"])
         self.assertRegex(line, r"^cemoe: error: generate: rank 1 \(.+\) was given transport ucx, rank 0 \(.+\) mpi: all ranks need the same$")
 
+    def test_options_are_named(self):
+        """Also those that only one rank uses."""
+        evaluate = ["eval", "--model", cemoe.MODEL, "--out", self.dir / "eval", "--quiet"]
+        calibrate = ["calibrate", "--model", cemoe.MODEL, "--data", cemoe.MODEL / "calibration/math.txt", "--compressed", 2, "--tokens",
+                     "1k", "--out", self.dir / "out", "--quiet"]
+        for name, line, other, words in (
+                ("max-tokens", self.GENERATE, ["--max-tokens", 3], r"3, rank 0 \(.+\) has 2"),
+                ("prompt", self.GENERATE, ["--prompt", "ho"], r"2 values \(.+\), rank 0 \(.+\) has hi"),
+                ("limit", [*evaluate, "--tasks", "cemoe_text", "--limit", 1], ["--limit", 2], r"2, rank 0 \(.+\) has 1"),
+                ("tasks", [*evaluate, "--limit", 1, "--tasks", "cemoe_text"], ["cemoe_answer"], r"2 values \(.+\), rank 0 .* has cemoe_text"),
+                ("plan", calibrate, ["--plan"], r"yes, rank 0 \(.+\) has no")):
+            with self.subTest(name):
+                self.assertRegex(self.both(line, [*line, *other]), rf"rank 1 \(.+\) has {name}={words}")
+
     def test_commands_are_named(self):
         line = self.both(self.GENERATE, ["score", "--model", cemoe.MODEL, "--file", cemoe.MODEL / "eval/math.txt"])
         self.assertRegex(line, r"rank 1 \(.+\) has command=score, rank 0 \(.+\) has generate")

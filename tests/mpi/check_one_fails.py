@@ -95,7 +95,7 @@ def differences(model, folder):
         ("placement", ["--placement", "strided"], [], "placement"),
         ("expert-split", ["--expert-split", "node"], [], "expert-split"),
         ("max-tokens", [], ["--max-tokens", 3], "max-tokens"),
-        ("seed", ["--temperature", 1], ["--temperature", 1, "--seed", 4], "random-seed"),
+        ("seed", ["--temperature", 1], ["--temperature", 1, "--seed", 4], "seed"),
         ("config", [], ["--model", other_config(model, folder)], "read a config.json"),
         ("tables", ["--compressed-experts", tables.format("math")],
          ["--compressed-experts", tables.format("code")], "compressed-experts"),

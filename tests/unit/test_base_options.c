@@ -101,6 +101,32 @@ static void every_spelling_is_understood(void **state)
     ce_command_line_free(&line);
 }
 
+static void all_but_paths_is_described(void **state)
+{
+    (void)state;
+    static const char *const but[] = {"json", NULL};
+    struct words words;
+    struct ce_command_line line =
+        accept(&words, "say -m here -j --temperature 0.1 --seed 7 -p a b");
+    char *text = ce_options_describe(&say_command, line.values, but);
+
+    assert_non_null(text);
+    assert_null(strstr(text, "model="));
+    assert_null(strstr(text, "json="));
+    assert_non_null(strstr(text, "prompt=2 values ("));
+    assert_non_null(strstr(text,
+                           "\nmax-tokens=16\nseed=7\nmemory=65536\ntemperature=0.1\n"
+                           "combine=ordered\nstream=yes\n"));
+    free(text);
+    ce_command_line_free(&line);
+    line = accept(&words, "say -m here -p a,\nb");
+    text = ce_options_describe(&say_command, line.values, but);
+    assert_non_null(text);
+    assert_null(strstr(text, "a,")); /* would be two lines */
+    free(text);
+    ce_command_line_free(&line);
+}
+
 static void lists_take_all_up_to_the_next_option(void **state)
 {
     (void)state;
@@ -279,6 +305,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_fill_what_is_not_given),
         cmocka_unit_test(every_spelling_is_understood),
+        cmocka_unit_test(all_but_paths_is_described),
         cmocka_unit_test(lists_take_all_up_to_the_next_option),
         cmocka_unit_test(the_last_of_two_scalars_wins),
         cmocka_unit_test(positions_are_filled_in_order),

@@ -198,6 +198,27 @@ static void test_a_field_known_later(void **state)
     assert_non_null(strstr(err.text, "wire"));
 }
 
+/* What is known later must be there, or an earlier version began the journal. */
+static void test_earlier_version(void **state)
+{
+    struct ce_journal_field field[4];
+    struct ce_journal_header header = fixture_header();
+    struct ce_journal *journal = NULL;
+    struct ce_error err = {.text = ""};
+
+    ce_journal_close(fixture_open(state, CE_JOURNAL_FRESH));
+    memcpy(field, fixture_field, header.fields * sizeof(field[0]));
+    field[header.fields] = (struct ce_journal_field){"all bytes", NULL};
+    header.field = field;
+    header.fields++;
+    assert_int_equal(
+        ce_journal_open(
+            &journal, temporary_path(state, ""), &header, CE_JOURNAL_RESUME, &err),
+        CE_ERR_MISMATCH);
+    assert_non_null(strstr(err.text, "begun by an earlier version"));
+    assert_non_null(strstr(err.text, "does not say \"all bytes\""));
+}
+
 static void test_other_items(void **state)
 {
     static const struct ce_journal_task fewer[] = {{.name = "gsm8k", .queries = 999},
@@ -454,6 +475,7 @@ int main(void)
         TEST(test_header),
         TEST(test_other_fields),
         TEST(test_a_field_known_later),
+        TEST(test_earlier_version),
         TEST(test_other_items),
         TEST(test_modes),
         TEST(test_no_directory),
