@@ -13,6 +13,7 @@
 #include "tools/test_fault.h"
 
 #include <errno.h>
+#include <omp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -189,6 +190,19 @@ static int close_results(int code)
     return code;
 }
 
+/* OpenBLAS waits without end where it gets fewer threads than OpenMP says there are:
+ * where OMP_THREAD_LIMIT is below OMP_NUM_THREADS, or OMP_DYNAMIC gives some at times.
+ */
+static void settle_threads(void)
+{
+    const int most = omp_get_thread_limit();
+
+    omp_set_dynamic(0);
+    if (omp_get_max_threads() > most) {
+        omp_set_num_threads(most);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct ce_command_line line = {0};
@@ -196,6 +210,7 @@ int main(int argc, char **argv)
     int code = CE_EXIT_DONE;
 
     init_log();
+    settle_threads();
     /* Who reads our output may leave; that shall not end a job which has files to
      * write. */
     (void)signal(SIGPIPE, SIG_IGN);

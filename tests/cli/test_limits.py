@@ -99,6 +99,13 @@ class Threads(LimitsCase):
             self.assert_fails(done, line[0], "the system gives 2 of 4 threads", "OMP_NUM_THREADS")
         self.assertEqual(list(self.dir.iterdir()), [])
 
+    def test_threads_that_openmp_does_not_give(self):
+        """OpenBLAS waits without end for threads that OpenMP counts but does not start."""
+        text = self.write("text", "One text of some words. " * 100)
+        for name, value in (("OMP_THREAD_LIMIT", "1"), ("OMP_DYNAMIC", "true")):
+            self.assert_done(cemoe.run("calibrate", "--model", cemoe.MODEL, "--data", text, "--window", 32, "--compressed", 1,
+                                       "--rank", 1, "--quiet", "--out", self.dir / name, OMP_NUM_THREADS="2", **{name: value}))
+
 
 @unittest.skipIf(cemoe.SANITIZED, "a sanitizer takes terabytes of address space")
 class AddressSpace(LimitsCase):
