@@ -3,7 +3,9 @@
 
 #include "model/checkpoint.h"
 
+#include "base/file.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "model/checkpoint_parts.h"
 
 #include <dirent.h>
@@ -12,6 +14,9 @@
 
 #define SINGLE_NAME "model.safetensors"
 #define INDEX_NAME  "model.safetensors.index.json"
+
+/* PEFT writes it; transformers then adds the adapter to the model. */
+#define ADAPTER_NAME "adapter_config.json"
 
 static enum ce_status fail_memory(const char *dir, struct ce_error *err)
 {
@@ -140,6 +145,23 @@ static enum ce_status list_tensors(struct ce_checkpoint *checkpoint,
     return CE_OK;
 }
 
+static enum ce_status warn_of_adapter(const char *dir, struct ce_error *err)
+{
+    char *path = ce_path_join(dir, ADAPTER_NAME);
+
+    if (path == NULL) {
+        return fail_memory(dir, err);
+    }
+    if (ce_file_exists(path) && ce_log_is_speaker()) {
+        ce_log(CE_LOG_WARN,
+               "%s: an adapter is not applied, though transformers with PEFT does it: "
+               "merge it (merge_and_unload), or remove the file if that was done",
+               path);
+    }
+    free(path);
+    return CE_OK;
+}
+
 enum ce_status ce_checkpoint_open(struct ce_checkpoint *checkpoint,
                                   const char *dir,
                                   struct ce_error *err)
@@ -153,6 +175,9 @@ enum ce_status ce_checkpoint_open(struct ce_checkpoint *checkpoint,
     status = open_files(checkpoint, err);
     if (status == CE_OK) {
         status = list_tensors(checkpoint, err);
+    }
+    if (status == CE_OK) {
+        status = warn_of_adapter(dir, err);
     }
     if (status != CE_OK) {
         ce_checkpoint_close(checkpoint);

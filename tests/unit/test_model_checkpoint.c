@@ -1,7 +1,9 @@
+#include "base/log.h"
 #include "model/checkpoint.h"
 #include "temporary.h"
 #include "test.h"
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
 #include <time.h>
@@ -116,6 +118,43 @@ static void the_single_file_wins(void **state)
     assert_int_equal(checkpoint.count, 1);
     assert_non_null(ce_checkpoint_find(&checkpoint, "x", NULL));
     ce_checkpoint_close(&checkpoint);
+}
+
+/* What opening the test's directory puts on stderr. */
+static void opening_says(void **state, char *said, size_t size)
+{
+    struct ce_checkpoint checkpoint;
+    struct ce_error err = {.text = ""};
+    const int saved = dup(STDERR_FILENO);
+    const int fd =
+        open(temporary_path(state, "stderr"), O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+    assert_true(dup2(fd, STDERR_FILENO) >= 0);
+    ce_log_init(CE_LOG_WARN, 0);
+    enum ce_status status =
+        ce_checkpoint_open(&checkpoint, temporary_path(state, ""), &err);
+    (void)dup2(saved, STDERR_FILENO);
+    (void)close(saved);
+
+    const ssize_t bytes = pread(fd, said, size - 1, 0);
+
+    (void)close(fd);
+    assert_true(bytes >= 0);
+    said[bytes] = '\0';
+    assert_int_equal(status, CE_OK);
+    ce_checkpoint_close(&checkpoint);
+}
+
+static void an_adapter_beside_the_weights_is_warned_of(void **state)
+{
+    char said[1024];
+
+    write_tensors(state, SINGLE, "a");
+    opening_says(state, said, sizeof(said));
+    assert_string_equal(said, "");
+    write_text(state, "adapter_config.json", "{\"peft_type\": \"LORA\"}");
+    opening_says(state, said, sizeof(said));
+    assert_non_null(strstr(said, "/adapter_config.json: an adapter is not applied"));
 }
 
 static void links_to_files_are_followed(void **state)
@@ -425,6 +464,7 @@ int main(int argc, char **argv)
         WITH_FILES(a_single_file_is_opened),
         WITH_FILES(shards_are_opened_by_the_index),
         WITH_FILES(the_single_file_wins),
+        WITH_FILES(an_adapter_beside_the_weights_is_warned_of),
         WITH_FILES(links_to_files_are_followed),
         WITH_FILES(a_damaged_file_is_named),
         WITH_FILES(a_missing_shard_is_named),
