@@ -202,7 +202,8 @@ static enum ce_status read_activation(const struct ce_json_source *source,
     const char *name = "silu";
     enum ce_status status = ce_json_read_string(source, root, "hidden_act", &name, err);
 
-    if (status == CE_OK && strcmp(name, "silu") != 0) {
+    /* Two names of one function in transformers. */
+    if (status == CE_OK && strcmp(name, "silu") != 0 && strcmp(name, "swish") != 0) {
         return ce_fail(err,
                        CE_ERR_UNSUPPORTED,
                        "%s: hidden_act: '%.64s' is not supported; supported: silu",
@@ -225,7 +226,8 @@ static enum ce_status read_dtype(struct ce_config *config,
     if (status == CE_OK) {
         status = ce_json_read_string(source, root, "dtype", &name, err);
     }
-    if (status != CE_OK || name == NULL) {
+    /* "auto" is the type of the stored tensors, which counts here in any case. */
+    if (status != CE_OK || name == NULL || strcmp(name, "auto") == 0) {
         return status;
     }
     if (strncmp(name, "torch.", 6) == 0) {

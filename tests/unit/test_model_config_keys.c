@@ -60,6 +60,13 @@ static void keys_that_cannot_change_logits_are_accepted(void **state)
         "\"auto_map\": {\"AutoModel\": \"m.M\"}",
         "\"never_heard_of\": null",
         "\"max_window_layers\": 28",
+        "\"tokenizer_padding_side\": \"right\"",
+        "\"model_max_length\": 2048",
+        "\"loss_type\": \"ForCausalLM\"",
+        "\"use_liger_kernel\": true",
+        "\"base_model_tp_plan\": {}",
+        "\"hidden_act\": \"swish\"",
+        "\"torch_dtype\": \"auto\"",
     };
 
     assert_accepted(fields, sizeof(fields) / sizeof(fields[0]));
