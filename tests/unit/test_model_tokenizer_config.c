@@ -207,6 +207,69 @@ static void what_is_not_followed_is_warned_of(void **state)
     check(state, "a", "66", "");
 }
 
+/* A tokenizer.json of the shipped one's kind with other stages and one token more. */
+static void put_other_stages(void **state, const char *normalizer, const char *more)
+{
+    char text[1024];
+
+    (void)snprintf(text,
+                   sizeof(text),
+                   "{\"normalizer\": %s, \"pre_tokenizer\": {\"type\": \"ByteLevel\", "
+                   "\"add_prefix_space\": false, \"trim_offsets\": true%s}, "
+                   "\"decoder\": {\"type\": \"ByteLevel\"}, \"added_tokens\": "
+                   "[{\"id\": 0, \"content\": \"<|endoftext|>\", \"special\": true}, "
+                   "{\"id\": 3, \"content\": \"<A>\", \"special\": true}], "
+                   "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 1, \"b\": 2}, "
+                   "\"merges\": []}}",
+                   normalizer,
+                   more);
+    put(state, "tokenizer.json", text);
+}
+
+/* transformers 5.23.0 computes a GPTNeoXTokenizer with NFC and GPT-2's pattern, and a
+ * GPT2Tokenizer without NFC, whatever tokenizer.json says; 4 goes by the file. */
+static void stages_that_the_class_makes_are_warned_of(void **state)
+{
+    static const char nfc[] = "{\"type\": \"NFC\"}";
+    static const char has[] = "\"added_tokens_decoder\": {\"3\": {\"content\": "
+                              "\"<A>\", \"special\": true}}";
+    static const struct {
+        const char *normalizer;
+        const char *more;
+        const char *class;
+        const char *warning;
+    } cases[] = {
+        {nfc, "", "GPTNeoXTokenizer", ""},
+        {"null", "", "GPTNeoXTokenizer", "makes the normalizer of GPTNeoXTokenizer"},
+        {"null", "", "GPT2Tokenizer", ""},
+        {nfc, "", "GPT2TokenizerFast", "makes the normalizer of GPT2TokenizerFast"},
+        {"null", "", "PreTrainedTokenizerFast", ""},
+        {nfc, ", \"use_regex\": false", "GPTNeoXTokenizer", "makes the pre_tokenizer"},
+        {nfc, ", \"use_regex\": false", "TokenizersBackend", ""},
+    };
+    char config[512];
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        put_other_stages(state, cases[i].normalizer, cases[i].more);
+        (void)snprintf(config,
+                       sizeof(config),
+                       "{%s, \"tokenizer_class\": \"%s\"}",
+                       has,
+                       cases[i].class);
+        put(state, "tokenizer_config.json", config);
+        check(state, "a<A>b", "1 3 2", cases[i].warning);
+    }
+    put_other_stages(state, nfc, "");
+    put(state, "tokenizer_config.json", "{\"added_tokens_decoder\": {}}");
+    check(
+        state,
+        "a<A>b",
+        "1 3 2",
+        "added_tokens_decoder: lacks 1 of the added tokens of tokenizer.json, \"<A>\"");
+    put(state, "tokenizer_config.json", "{}");
+    check(state, "a<A>b", "1 3 2", "");
+}
+
 static void bad_tokens_are_refused_by_name(void **state)
 {
     static const char *const cases[][2] = {
@@ -262,6 +325,7 @@ int main(void)
         WITH_FILES(a_leading_space_is_that_of_the_class),
         WITH_FILES(special_tokens_can_be_split),
         WITH_FILES(what_is_not_followed_is_warned_of),
+        WITH_FILES(stages_that_the_class_makes_are_warned_of),
         WITH_FILES(bad_tokens_are_refused_by_name),
     };
 

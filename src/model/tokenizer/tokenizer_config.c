@@ -208,14 +208,6 @@ static void warn_of_unknown(json_t *config, const char *file)
 
 /* ---- the class and the leading space ---- */
 
-/* Classes whose pre-tokenizer transformers makes itself; without a name it is the one
- * of the model type, which is of these. */
-static bool makes_byte_level(const char *name)
-{
-    return name == NULL || strncmp(name, "GPTNeoXTokenizer", 16) == 0 ||
-           strncmp(name, "GPT2Tokenizer", 13) == 0;
-}
-
 static bool is_generic(const char *name)
 {
     return strcmp(name, "PreTrainedTokenizerFast") == 0 ||
@@ -260,7 +252,7 @@ static enum ce_status set_prefix_space(json_t *document,
     if (status != CE_OK || wanted == now) {
         return status;
     }
-    if (stage != NULL && makes_byte_level(class_name)) {
+    if (stage != NULL && ce_tokenizer_class_is_made(class_name)) {
         return json_object_set_new(stage, "add_prefix_space", json_boolean(wanted)) == 0
                    ? CE_OK
                    : ce_fail(err, CE_ERR_NOMEM, "%s: out of memory", file);
@@ -288,10 +280,11 @@ enum ce_status ce_tokenizer_config_apply(json_t *document,
 
     if (status == CE_OK) {
         warn_of_unknown(config, file);
+        ce_tokenizer_config_warn_of_class(document, config, class_name, file);
         status = set_prefix_space(document, config, class_name, file, err);
     }
-    if (status == CE_OK && !makes_byte_level(class_name) && !is_generic(class_name) &&
-        ce_log_is_speaker()) {
+    if (status == CE_OK && !ce_tokenizer_class_is_made(class_name) &&
+        !is_generic(class_name) && ce_log_is_speaker()) {
         ce_log(CE_LOG_WARN,
                "%s: tokenizer_class: '%.64s' is not followed; tokenizer.json is",
                file,

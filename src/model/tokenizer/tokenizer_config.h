@@ -12,6 +12,7 @@
 #include "base/status.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 
 /* The object of DIR/tokenizer_config.json, or an empty one. Where that has no
  * added_tokens_decoder, the older files beside it are put in, as in transformers:
@@ -33,5 +34,16 @@ CE_MUST_CHECK enum ce_status ce_tokenizer_config_add_tokens(json_t *document,
                                                             json_t *config,
                                                             const char *file,
                                                             struct ce_error *err);
+
+/* Whether transformers makes the stages of a class itself; NULL is the class of the
+ * model type, which is of these. */
+bool ce_tokenizer_class_is_made(const char *name);
+
+/* Warns where transformers 5 makes other stages for the class than tokenizer.json has,
+ * or leaves out added tokens; call it before tokens are added. */
+void ce_tokenizer_config_warn_of_class(const json_t *document,
+                                       json_t *config,
+                                       const char *class_name,
+                                       const char *file);
 
 #endif
