@@ -91,7 +91,7 @@ void ce_check_model(const struct ce_rank_facts *facts,
                         NULL,
                         ranks > 1
                             ? "readable on all ranks and alike: config.json by its "
-                              "fields, tokenizer.json, tokenizer_config.json and "
+                              "fields, the files of the tokenizer and "
                               "generation_config.json by their bytes, weights by "
                               "samples of every tensor where files are not the "
                               "very same"

@@ -25,7 +25,8 @@ ce_engine_watch_weights(struct ce_engine *engine,
                         const struct ce_weights_request *request,
                         struct ce_error *err);
 
-/* Before anything is loaded: ranks that see other files compare samples of all tensors.
+/* Before anything is loaded: ranks that see other files compare samples of all tensors,
+ * or all their bytes where ranks split them.
  * CE_ERR_MISMATCH names two ranks, their hosts, file and tensor. Collective. */
 CE_MUST_CHECK enum ce_status
 ce_engine_compare_files(struct ce_engine *engine,

@@ -77,6 +77,17 @@ class Ranks(cemoe.TestCase):
         change(self.other, "layers.3.self_attn.v_proj")
         self.refuse(MISMATCH + r"has another model than rank 0.*tensor 'model.layers.3.self_attn.v_proj.weight'")
 
+    def test_a_byte_of_a_tensor_that_ranks_split(self):
+        """Between two samples, in what rank 1 alone reads."""
+        path = self.other / "model.safetensors"
+        header, data = cemoe.read_safetensors(path)
+        begin, end = header["lm_head.weight"]["data_offsets"]
+        data = bytearray(data)
+        data[begin + (end - begin) * 4 // 5 + 9000] ^= 16
+        cemoe.write_safetensors(path, header, bytes(data))
+        self.refuse(MISMATCH + r"has another model than rank 0.*tensor 'lm_head.weight'", ["--expert-split", "node"],
+                    ["--expert-split", "node"])
+
     def test_small_files(self):
         for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
             with self.subTest(name):
