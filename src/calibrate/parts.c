@@ -3,6 +3,7 @@
 #include "calibrate/parts.h"
 
 #include "base/file.h"
+#include "base/hash.h"
 
 #include <errno.h>
 #include <math.h>
@@ -13,13 +14,14 @@
 #include <unistd.h>
 
 #define MAGIC     "cemoecal"
-#define VERSION   2
+#define VERSION   3
 #define JOB_NAME  "job"
 #define JOB_LIMIT ((size_t)1 << 20)
 
 struct head {
     char magic[8];
     uint64_t version;
+    uint64_t job; /* hash of what it is of */
     uint64_t layer;
     uint64_t experts;
     uint64_t hidden;
@@ -92,6 +94,7 @@ enum ce_status ce_parts_open(struct ce_parts *parts,
     enum ce_status status = CE_OK;
 
     parts->dir = strdup(dir);
+    parts->job = ce_hash_bytes(CE_HASH_START, job, strlen(job));
     path = ce_path_join(dir, JOB_NAME);
     if (parts->dir == NULL || path == NULL) {
         status = ce_fail(err, CE_ERR_NOMEM, "%s: no memory", dir);
@@ -148,6 +151,7 @@ static size_t records_bytes(const struct ce_parts *parts)
 static struct head make_head(const struct ce_parts *parts, size_t layer)
 {
     struct head head = {.version = VERSION,
+                        .job = parts->job,
                         .layer = layer,
                         .experts = parts->experts,
                         .hidden = parts->shape.hidden,

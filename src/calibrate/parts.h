@@ -4,7 +4,8 @@
  *   DIR/layer-7.part | head | a record an expert (record.h) | checksum |
  *
  * A file appears whole or not at all, so a run may be ended at any moment. One that is
- * damaged counts as not there. For one rank, which writes what it got from the others.
+ * damaged, or of another job, counts as not there. For one rank, which writes what it
+ * got from the others.
  */
 
 #ifndef CE_CALIBRATE_PARTS_H
@@ -17,10 +18,12 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct ce_parts {
     const struct ce_kernels *kernels;
     char *dir;
+    uint64_t job; /* hash of the lines given to ce_parts_open */
     size_t layers;
     size_t experts;
     struct ce_record_shape shape;

@@ -195,7 +195,14 @@ static void parts_are_whole_or_not_there(void **state)
         CE_ERR_ARG);
     assert_non_null(strstr(err.text, "\"b=2\" there, \"b=3\" here"));
     ce_parts_close(&parts);
+    /* the layers of one job do not become those of another without its lines */
+    assert_int_equal(unlink(temporary_path(state, "parts/job")), 0);
+    parts = open_parts(state, "a=1\nb=3\n");
+    assert_false(ce_parts_has(&parts, 0));
+    ce_parts_close(&parts);
+    assert_int_equal(unlink(temporary_path(state, "parts/job")), 0);
     parts = open_parts(state, "a=1\nb=2\n");
+    assert_true(ce_parts_has(&parts, 0));
     ce_parts_remove(&parts);
     assert_int_not_equal(access(temporary_path(state, "parts"), F_OK), 0);
     ce_parts_close(&parts);
