@@ -88,7 +88,7 @@ def differences(model, folder):
     tables = f"{model}/ces-{{}}.safetensors"
     return [
         ("compressed", ["--compressed", 1], ["--compressed", 2], "compressed"),
-        ("truncated", ["--truncated", 1], [], "main-experts"),
+        ("truncated", ["--truncated", 1], [], "truncated"),
         ("step-tokens", ["--step-tokens", 8], ["--step-tokens", 16], "step-tokens"),
         ("wire", ["--wire", "int8"], [], "wire"),
         ("kv", [], ["--kv", "bf16"], "kv"),
