@@ -207,6 +207,30 @@ static void what_is_not_followed_is_warned_of(void **state)
     check(state, "a", "66", "");
 }
 
+static void many_warnings_are_counted(void **state)
+{
+    struct ce_error err = {.text = ""};
+    const char *said = NULL;
+    char more[2048] = "";
+    size_t used = 0;
+
+    for (int i = 0; i < 20; i++) {
+        used += (size_t)snprintf(more + used,
+                                 sizeof(more) - used,
+                                 ", \"%d\": {\"content\": \"<t%d>\"}",
+                                 3000 + i,
+                                 i);
+    }
+    char config[4096];
+
+    (void)snprintf(config, sizeof(config), "{" DECODER("%s") "}", more);
+    put_config(state, config);
+    ce_tokenizer_close(opened(state, &said, &err));
+    assert_non_null(strstr(said, "added_tokens_decoder.3003: the token has the id"));
+    assert_null(strstr(said, "added_tokens_decoder.3004:"));
+    assert_non_null(strstr(said, "added_tokens_decoder: 16 more tokens have another"));
+}
+
 /* A tokenizer.json of the shipped one's kind with other stages and one token more. */
 static void put_other_stages(void **state, const char *normalizer, const char *more)
 {
@@ -325,6 +349,7 @@ int main(void)
         WITH_FILES(a_leading_space_is_that_of_the_class),
         WITH_FILES(special_tokens_can_be_split),
         WITH_FILES(what_is_not_followed_is_warned_of),
+        WITH_FILES(many_warnings_are_counted),
         WITH_FILES(stages_that_the_class_makes_are_warned_of),
         WITH_FILES(bad_tokens_are_refused_by_name),
     };

@@ -23,6 +23,7 @@ struct adding {
     const json_t *vocab; /* model.vocab */
     json_t *config;
     json_int_t next;  /* the id of a token that nobody has */
+    size_t warnings;  /* tokens that were warned of, or are counted only */
     const char *file; /* tokenizer_config.json */
     struct ce_error *err;
 };
@@ -172,18 +173,23 @@ static enum ce_status append(struct adding *adding, const struct described *toke
     return status == CE_OK ? remember(adding, token->content) : status;
 }
 
-static void warn_of_differences(const struct adding *adding,
+/* Tokens that are named; of more only their number is said. */
+#define MOST_WARNINGS 4
+
+static void warn_of_differences(struct adding *adding,
                                 const char *key,
                                 const json_t *entry,
                                 const struct described *token,
                                 bool was_special)
 {
     const json_int_t id = json_integer_value(json_object_get(entry, "id"));
+    const bool moved = token->id >= 0 && token->id != id;
 
-    if (!ce_log_is_speaker()) {
+    if (!ce_log_is_speaker() || (!moved && was_special == token->special) ||
+        adding->warnings++ >= MOST_WARNINGS) {
         return;
     }
-    if (token->id >= 0 && token->id != id) {
+    if (moved) {
         ce_log(CE_LOG_WARN,
                "%s: %s: the token has the id %lld, as in transformers",
                adding->file,
@@ -197,6 +203,16 @@ static void warn_of_differences(const struct adding *adding,
                key,
                token->special ? "true" : "false",
                was_special ? "true" : "false");
+    }
+}
+
+static void warn_of_number(const struct adding *adding)
+{
+    if (adding->warnings > MOST_WARNINGS) {
+        ce_log(CE_LOG_WARN,
+               "%s: added_tokens_decoder: %zu more tokens have another id or kind",
+               adding->file,
+               adding->warnings - MOST_WARNINGS);
     }
 }
 
@@ -404,6 +420,7 @@ static enum ce_status add_all(struct adding *adding)
         return fail(adding, "added_tokens_decoder", "is not an object");
     }
     status = add_decoder(adding, decoder);
+    warn_of_number(adding);
     if (status == CE_OK) {
         status = add_named(adding);
     }
