@@ -57,9 +57,80 @@ fail_onig(const char *pattern, int code, OnigErrorInfo *info, struct ce_error *e
     return ce_fail(err, status, "pattern '%s': %s", pattern, (const char *)why);
 }
 
+/* ---- what Oniguruma reads in another way than re, without saying so ---- */
+
+/* The letters of re's escapes; a name of a character is not known to Oniguruma. */
+static bool is_escape(char letter)
+{
+    return ((unsigned char)letter | 0x20) < 'a' ||
+           ((unsigned char)letter | 0x20) > 'z' ||
+           strchr("AbBdDsSwWZafnrtvxuU", letter) != NULL;
+}
+
+/* The bytes of a quantifier at `at`, which "+" behind it makes possessive; 0: none. */
+static size_t quantifier(const char *at)
+{
+    if (*at == '*' || *at == '+' || *at == '?') {
+        return 1;
+    }
+    if (*at != '{') {
+        return 0;
+    }
+    const size_t digits = strspn(at + 1, "0123456789,");
+
+    return digits > 0 && at[1 + digits] == '}' ? digits + 2 : 0;
+}
+
+/* Behind "[": to its "]"; NULL with *why where there is "[:". */
+static const char *skip_set(const char *at, const char **why)
+{
+    at += *at == '^';
+    at += *at == ']';
+    while (*at != '\0' && *at != ']') {
+        if (at[0] == '[' && at[1] == ':') {
+            *why = "[: :] in a set is not Python's";
+            return NULL;
+        }
+        if (at[0] == '\\' && !is_escape(at[1])) {
+            *why = "has an escape that is not Python's, or \\N";
+            return NULL;
+        }
+        at += at[0] == '\\' && at[1] != '\0' ? 2 : 1;
+    }
+    return at;
+}
+
+/* NULL where both read the same. */
+static const char *find_difference(const char *at)
+{
+    const char *why = NULL;
+
+    while (at != NULL && *at != '\0' && why == NULL) {
+        const size_t bytes = quantifier(at);
+
+        if (at[0] == '\\' && !is_escape(at[1])) {
+            why = "has an escape that is not Python's, or \\N";
+        } else if (at[0] == '\\') {
+            at += at[1] == '\0' ? 1 : 2;
+        } else if (at[0] == '[') {
+            at = skip_set(at + 1, &why);
+        } else if (bytes > 0 && at[bytes] == '+') {
+            why = "possessive quantifiers (*+, ++, ?+) are not supported";
+        } else {
+            at += bytes > 0 ? bytes : 1;
+        }
+    }
+    return why;
+}
+
 static enum ce_status build(struct ce_pattern *pattern, struct ce_error *err)
 {
     OnigErrorInfo info;
+    const char *why = find_difference(pattern->text);
+
+    if (why != NULL) {
+        return ce_fail(err, CE_ERR_UNSUPPORTED, "pattern '%s': %s", pattern->text, why);
+    }
     const OnigUChar *text = (const OnigUChar *)pattern->text;
     int code = library_status;
 

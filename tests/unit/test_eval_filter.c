@@ -30,7 +30,17 @@ take(const char *pattern, int select, const char *text, struct ce_error *err)
 static void bad_patterns_are_refused_by_name(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"(", "[a", "*", "(?<n", "\\", "(?P<n>a"};
+    static const char *const bad[] = {"(",
+                                      "[a",
+                                      "*",
+                                      "(?<n",
+                                      "\\",
+                                      "(?P<n>a",
+                                      "a*+",
+                                      "a{1,2}+",
+                                      "[[:alpha:]]",
+                                      "\\p{L}",
+                                      "[\\h]"};
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct ce_error err = {.text = ""};
@@ -42,6 +52,27 @@ static void bad_patterns_are_refused_by_name(void **state)
 }
 
 /* Where the harness ends with an error, the answer is none. */
+/* What looks like it is none of what Python reads in another way. */
+static void patterns_of_tasks_are_accepted(void **state)
+{
+    (void)state;
+    static const char *const good[][2] = {{"\\++", "++"},
+                                          {"[*+]+", "+*"},
+                                          {"[]:[]+", "[:]"},
+                                          {"\\{1}+", "{1}}"},
+                                          {"{x}+", "{x}}"},
+                                          {"(?:-?[$0-9.,]{2,})", "$1,0.5"}};
+
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        struct ce_error err = {.text = ""};
+        char *taken = take(good[i][0], 0, good[i][1], &err);
+
+        assert_string_equal(err.text, "");
+        assert_string_equal(taken, good[i][1]);
+        free(taken);
+    }
+}
+
 static void too_few_matches_are_none(void **state)
 {
     (void)state;
@@ -126,6 +157,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_patterns_are_refused_by_name),
+        cmocka_unit_test(patterns_of_tasks_are_accepted),
         cmocka_unit_test(too_few_matches_are_none),
         cmocka_unit_test(a_search_without_end_ends),
         cmocka_unit_test(many_slow_searches_end),
