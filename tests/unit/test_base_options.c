@@ -261,6 +261,7 @@ static void misplaced_arguments_are_refused(void **state)
     refuses("bench sum", "demo bench sum: FIRST is required");
     refuses("say -m", "demo say: -m wants DIR");
     refuses("say --model --json", "demo say: --model wants DIR before --json");
+    refuses("say --model=", "demo say: --model: DIR is empty");
     refuses("say --prompt", "demo say: --prompt wants TEXT");
     refuses("say --prompt -j", "demo say: --prompt wants TEXT");
     refuses("say -m x --json=1", "demo say: --json takes no value");
