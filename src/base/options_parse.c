@@ -70,8 +70,8 @@ set_value(const struct parser *p, struct slot *slot, const char *from, const cha
     if (option->kind == CE_OPTION_LIST) {
         return append_item(p, field, text);
     }
-    if (option->required &&
-        text[0] == '\0') { /* of a shell's variable that is not set */
+    /* A shell's variable that is not set leaves such a text. */
+    if (option->required && text[0] == '\0') {
         return refuse(p, "%s: %s is empty", from, option->argument);
     }
     if (!ce_option_read(option, text, field)) {
