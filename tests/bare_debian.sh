@@ -110,11 +110,17 @@ inside() {
     local root=$1 user=$2 home=$3 data
     shift 3
     [ $$ -eq 1 ] || fail "--inside is for this script alone: everyone would see its mounts"
+    mount --bind "$root" "$root"
     mount_all "$root"
     mapfile -t data < <(mount_data "$root")
     hostname bare
+    # The root of the mount namespace, as on a machine: in a mere chroot no process may make namespaces of its own.
+    cd "$root"
+    pivot_root . .
+    umount --lazy .
+    cd /
     # shellcheck disable=SC2016 # expanded by the shell in there
-    chroot --userspec="$user" "$root" env -i HOME="$home" USER="$user" LOGNAME="$user" SHELL=/bin/bash \
+    chroot --userspec="$user" / env -i HOME="$home" USER="$user" LOGNAME="$user" SHELL=/bin/bash \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "${data[@]}" \
         sh -c 'cd "$HOME/cemoe" && exec "$@"' sh "$@"
 }
