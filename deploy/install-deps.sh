@@ -8,7 +8,7 @@ set -eu
 RUN="cmake gcc iproute2 libc6-dev libcmocka-dev libjansson-dev libonig-dev
     libopenblas-openmp-dev libopenmpi-dev libprotobuf-c-dev libucx-dev libutf8proc-dev libxxhash-dev
     nettle-dev ninja-build openmpi-bin pkg-config protobuf-c-compiler python3 util-linux"
-DEV="clang clang-format clang-tidy libclang-rt-14-dev libomp-14-dev shellcheck universal-ctags"
+DEV="clang clang-format clang-tidy git libclang-rt-14-dev libomp-14-dev shellcheck universal-ctags"
 PLOTS="gnuplot-nox"
 SLURM="jq munge slurm-wlm"
 
