@@ -7,6 +7,7 @@
  * stuck no longer says anything, and is missed.
  */
 
+#include "base/clock.h"
 #include "comm/collective.h"
 #include "tools/session.h"
 
@@ -57,16 +58,9 @@ static void *read_source(void *context)
 /* Waits for the thread, at most `ms`. */
 static bool wait_for_reader(struct reading *reading, uint64_t ms)
 {
-    struct timespec until;
+    const struct timespec until = ce_clock_in_ms(ms);
     int code = 0;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(ms / 1000);
-    until.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     (void)pthread_mutex_lock(&reading->lock);
     while (!reading->done && code == 0) {
         code = pthread_cond_timedwait(&reading->changed, &reading->lock, &until);

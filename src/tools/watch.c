@@ -39,16 +39,9 @@ static struct {
 /* True when the call has returned within `ms`. */
 static bool is_over_within(uint64_t ms)
 {
-    struct timespec until;
+    const struct timespec until = ce_clock_in_ms(ms);
     int code = 0;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(ms / 1000);
-    until.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     (void)pthread_mutex_lock(&watch.lock);
     while (!watch.over && code == 0) {
         code = pthread_cond_timedwait(&watch.ended, &watch.lock, &until);

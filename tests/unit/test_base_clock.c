@@ -16,6 +16,20 @@ static void clock_runs_forward_in_nanoseconds(void **state)
     assert_true(passed < UINT64_C(60) * 1000000000);
 }
 
+static void an_end_lies_as_far_ahead_as_it_was_asked_for(void **state)
+{
+    (void)state;
+    for (uint64_t ms = 0; ms < 3000; ms += 999) {
+        uint64_t before = ce_clock_ns();
+        struct timespec end = ce_clock_in_ms(ms);
+        uint64_t end_ns = (uint64_t)end.tv_sec * 1000000000 + (uint64_t)end.tv_nsec;
+
+        assert_in_range(end.tv_nsec, 0, 999999999);
+        assert_true(end_ns >= before + ms * 1000000);
+        assert_true(end_ns <= ce_clock_ns() + ms * 1000000);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) {
@@ -24,6 +38,7 @@ int main(int argc, char **argv)
 
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clock_runs_forward_in_nanoseconds),
+        cmocka_unit_test(an_end_lies_as_far_ahead_as_it_was_asked_for),
     };
 
     return cmocka_run_group_tests_name("base.clock", tests, NULL, NULL);
